@@ -1,0 +1,53 @@
+# `make demo` and `make test` need Python 3.11 or newer, make, and a package index. Everything lands in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# pip comes with the project: a bare Debian has no ensurepip, and one pip everywhere installs one way everywhere.
+PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip
+READY  := $(VENV)/.ready
+CODE   := identity authz parser authn ca mesh extauthz demo cli
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench lock setup clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(READY) ## make the virtual environment (the other targets do it by themselves)
+
+$(READY): requirements.lock pyproject.toml tools/pip-26.3-py3-none-any.whl
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "meshward needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@$(PIP) install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+demo: $(READY) ## real Envoys, real mTLS, a dozen requests, decided by ordinary Istio YAML
+	@$(BIN)/meshward demo
+
+test: $(READY) ## every test, with real Envoys
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: $(READY) ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## the figures in docs/performance.md, measured here
+	$(BIN)/python -m benchmarks
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""Request authentication: what a verified token tells the policies."""

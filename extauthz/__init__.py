@@ -1,0 +1,1 @@
+"""Envoy's edge: CheckRequest to Attributes, Decision to CheckResponse, the gRPC server around them."""

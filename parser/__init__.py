@@ -1,0 +1,1 @@
+"""Text to model and back: YAML manifests with positions, validation, diagnostics."""
