@@ -1,18 +1,16 @@
 """Attributes: every fact of one request or connection that a policy can read."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from authz.record import record
 
-__all__ = ["EMPTY", "Address", "Attributes", "Issued", "ListItem", "Protocol", "Value"]
+__all__ = ["Address", "Attributes", "Issued", "ListItem", "Protocol", "Value"]
 
 Address = IPv4Address | IPv6Address
-
-EMPTY: Mapping[str, tuple[str, ...]] = {}
-"""No headers, for the many connections and tests that have none."""
 
 
 class Protocol(Enum):
@@ -60,6 +58,6 @@ class Attributes:
     path: str | None = None
     host: str | None = None
     scheme: str | None = None
-    headers: Mapping[str, tuple[str, ...]] = EMPTY
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     claims: Mapping[str, object] | None = None
     metadata: Mapping[str, Mapping[str, object]] | None = None

@@ -1,0 +1,72 @@
+"""Decision: what meshward answers about one request, and what in the policies determined it."""
+
+from enum import Enum
+from typing import NamedTuple
+
+from authz.model import Action, Policy
+from authz.record import record
+
+__all__ = ["Decision", "Match", "Shadow", "Stage", "Verdict", "rule_id"]
+
+
+class Verdict(Enum):
+    """The answer."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+
+
+class Stage(Enum):
+    """Which filter of Istio's chain decided; `NONE` where no policy had a say."""
+
+    CUSTOM = "custom"
+    JWT = "jwt"
+    DENY = "deny"
+    ALLOW = "allow"
+    NONE = "none"
+
+
+class Match(NamedTuple):
+    """A rule that matched: the policy as `namespace/name`, and the rule's position in it."""
+
+    policy: str
+    rule: int
+
+
+class Shadow(NamedTuple):
+    """What a stage's dry-run policies would have answered, had they been enforced and no others."""
+
+    verdict: Verdict
+    match: Match | None
+
+
+@record
+class Decision:
+    """The answer about one request.
+
+    `action` is the action of the determining policies, also where it is their silence that denies; `match` the rule that
+    decided, `None` where none did. The shadows are `None` where no dry-run policy of that action applies, or where an
+    earlier stage denied, so that it was never asked. `audit` says that an AUDIT rule matched.
+    """
+
+    verdict: Verdict
+    stage: Stage
+    action: Action | None
+    match: Match | None
+    reason: str
+    shadow_deny: Shadow | None = None
+    shadow_allow: Shadow | None = None
+    audit: bool = False
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that the caller sees instead of the upstream's, 200 where it is let through."""
+        return 200 if self.verdict is Verdict.ALLOW else 403
+
+
+def rule_id(policy: Policy, index: int) -> str:
+    """The id Istio gives a rule. Envoy tries the rules in the order of their ids, and reports the first that matches (0.6)."""
+    own = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
+    if policy.action is not Action.CUSTOM:
+        return own
+    return f"istio-ext-authz-{policy.provider}-{own}" if policy.provider else f"istio-ext-authz-{own}"
