@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # pip comes with the project: a bare Debian has no ensurepip, and one pip everywhere installs one way everywhere.
-PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip
+PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip -qq --disable-pip-version-check
 READY  := $(VENV)/.ready
 CODE   := identity authz parser authn ca mesh extauthz demo cli
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -16,14 +16,17 @@ help: ## list the targets
 
 setup: $(READY) ## make the virtual environment (the other targets do it by themselves)
 
-$(READY): requirements.lock pyproject.toml tools/pip-26.3-py3-none-any.whl
+$(VENV)/.packages: requirements.lock $(wildcard tools/pip-*.whl)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "meshward needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv --without-pip $(VENV)
-	@$(PIP) install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
-	@$(PIP) install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@touch $@
+
+$(READY): $(VENV)/.packages pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 demo: $(READY) ## real Envoys, real mTLS, a dozen requests, decided by ordinary Istio YAML

@@ -1,0 +1,20 @@
+"""Claims as policies see them: what Envoy makes of a verified payload before its filters read it."""
+
+from collections.abc import Iterable, Mapping
+
+__all__ = ["as_policies_see"]
+
+_ALWAYS_SPACE_DELIMITED = ("scope", "permission")
+
+
+def as_policies_see(payload: Mapping[str, object], *, space_delimited: Iterable[str] = ()) -> dict[str, object]:
+    """`payload` with its space-delimited string claims split into lists (semantics 4.7).
+
+    Those are `scope`, `permission` and `space_delimited`. Absent, empty or no string: unchanged.
+    """
+    claims = dict(payload)
+    for name in {*_ALWAYS_SPACE_DELIMITED, *space_delimited}:
+        value = claims.get(name)
+        if isinstance(value, str) and value:
+            claims[name] = [piece for piece in value.split(" ") if piece]
+    return claims

@@ -1,0 +1,36 @@
+"""Command: what a verb is to the command line."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["Command", "ExitCode", "UsageError"]
+
+
+class ExitCode(IntEnum):
+    """How meshward ends. The numbers are part of its interface."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    INVALID = 3
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be; `help` says what could."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002  # as in Diagnostic
+        super().__init__(message)
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb: its name, one line about it, the options it takes, and what it does."""
+
+    name: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], ExitCode]
+    description: str = ""

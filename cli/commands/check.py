@@ -1,0 +1,110 @@
+"""`meshward check`: decides requests that are given as documents."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TextIO
+
+import orjson
+
+from authz.decision import Verdict
+from cli.command import Command, ExitCode, UsageError
+from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
+from mesh.deciding import decide, decision_document
+from mesh.errors import UnknownWorkloadError
+from mesh.files import STDIN, read_file
+from mesh.snapshot import Snapshot
+from parser.diagnostics import PolicySyntaxError
+from parser.request import RequestDocument, RequestError, parse_request
+from parser.request_file import parse_request_file
+
+__all__ = ["COMMAND"]
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_manifest_arguments(parser)
+    requests = parser.add_mutually_exclusive_group(required=True)
+    requests.add_argument("--request", metavar="FILE", help="a request document, YAML or JSON; - for standard input")
+    requests.add_argument(
+        "--requests", metavar="FILE", help="request documents, one a line of JSON; - for standard input"
+    )
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument("--exit-code", action="store_true", help="end with 3 if a request is denied")
+
+
+def _run(arguments: argparse.Namespace) -> ExitCode:
+    request = arguments.request or arguments.requests
+    if request == STDIN and STDIN in arguments.paths:
+        raise UsageError("standard input cannot hold both the manifests and the requests")
+    loaded = store_of(arguments).load()
+    assert loaded is not None  # noqa: S101  # only a known revision loads as nothing
+    print_loaded(loaded, verbose=arguments.verbose)
+    answer = _Answer(loaded.snapshot, arguments.output, sys.stdout)
+    ok = answer.document(arguments.request) if arguments.request else answer.lines(arguments.requests)
+    if not ok:
+        return ExitCode.INVALID
+    return ExitCode.INVALID if arguments.exit_code and answer.denied else ExitCode.OK
+
+
+class _Answer:
+    """Decides requests and prints the decisions."""
+
+    def __init__(self, snapshot: Snapshot, output: str, out: TextIO) -> None:
+        self._snapshot = snapshot
+        self._format: Callable[[dict[str, object]], bytes] = _as_json if output == "json" else _as_text
+        self._out = out
+        self.denied = 0
+
+    def document(self, name: str) -> bool:
+        """The one request in a file; false if it is not one, which has then been said."""
+        data = read_file(Path(name))
+        try:
+            document = parse_request_file(data, name)
+        except PolicySyntaxError as error:
+            print_diagnostics(error.diagnostics, {name: data.decode("utf-8", "replace")})
+            return False
+        self._decide(document)
+        return True
+
+    def lines(self, name: str) -> bool:
+        """The requests in the lines of a file. One that is wrong is said, and the others are decided all the same."""
+        wrong = count = 0
+        for number, line in enumerate(_lines(name), start=1):
+            if not line.strip():
+                continue
+            count += 1
+            try:
+                self._decide(parse_request(orjson.loads(line)))
+            except (RequestError, UnknownWorkloadError, orjson.JSONDecodeError) as error:
+                wrong += 1
+                print(f"{name}:{number}: error: {error}", file=sys.stderr)
+        if not count:
+            raise UsageError(f"no requests in {name}")
+        return not wrong
+
+    def _decide(self, document: RequestDocument) -> None:
+        decision = decide(self._snapshot, document)
+        self.denied += decision.verdict is Verdict.DENY
+        self._out.buffer.write(self._format(decision_document(decision, revision=self._snapshot.revision)))
+
+
+def _lines(name: str) -> Iterable[bytes]:
+    if name == STDIN:
+        return sys.stdin.buffer
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _as_json(document: dict[str, object]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _as_text(document: dict[str, object]) -> bytes:
+    decided = f"{document['policy']} rule {document['rule']}: " if document["policy"] else ""
+    return f"{document['verdict']} {document['status']}  {decided}{document['reason']}\n".encode()
+
+
+COMMAND = Command("check", "decide requests", _add_arguments, _run)

@@ -1,0 +1,85 @@
+"""The entry point: finds the verb, runs it, and turns what it raises into a message and an exit code."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cli.command import Command, ExitCode, UsageError
+from cli.commands import check, demo, serve
+from cli.manifests import print_diagnostics
+from demo.process import DemoError
+from extauthz.server import ListenError
+from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
+
+__all__ = ["COMMANDS", "main", "run"]
+
+COMMANDS: tuple[Command, ...] = (serve.COMMAND, check.COMMAND, demo.COMMAND)
+"""Every verb, in the order of `--help`."""
+
+
+def run() -> int:
+    """What the command `meshward` runs."""
+    # Whoever reads our output may stop; that is no error of ours to explain.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    return main(sys.argv[1:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Whatever happens, no traceback reaches the user."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(format="meshward: %(message)s", level=logging.INFO, stream=sys.stderr)
+    command: Command = parsed.command
+    try:
+        return command.run(parsed)
+    except InvalidManifestsError as error:
+        print_diagnostics(error.diagnostics, error.sources)
+        return _fail(ExitCode.INVALID, str(error))
+    except UnknownWorkloadError as error:
+        return _fail(ExitCode.INVALID, str(error))
+    except UsageError as error:
+        return _fail(ExitCode.USAGE, str(error), error.help)
+    except (PolicyStoreError, ListenError) as error:
+        return _fail(ExitCode.USAGE, str(error))
+    except DemoError as error:
+        return _fail(ExitCode.INTERNAL, str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:  # the one place that answers for what nobody foresaw
+        if os.environ.get("MESHWARD_TRACEBACK"):
+            raise
+        return _fail(
+            ExitCode.INTERNAL,
+            f"internal error: {type(error).__name__}: {error}",
+            "this is a bug in meshward; MESHWARD_TRACEBACK=1 shows where",
+        )
+
+
+def _fail(code: ExitCode, message: str, help: str | None = None) -> ExitCode:  # noqa: A002  # as in Diagnostic
+    print(f"meshward: {message}", file=sys.stderr)
+    if help is not None:
+        print(f"  help: {help}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="meshward",
+        description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
+        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input",
+    )
+    parser.add_argument("--version", action="version", version=f"meshward {version('meshward')}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for command in COMMANDS:
+        verb = verbs.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.description or f"{command.summary[0].upper()}{command.summary[1:]}.",
+        )
+        command.add_arguments(verb)
+        verb.set_defaults(command=command)
+    return parser

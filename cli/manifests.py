@@ -1,0 +1,46 @@
+"""The arguments by which a verb takes manifests, and what it prints about them."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+
+from mesh.directory import DirectoryStore, Loaded
+from parser.diagnostics import Diagnostic, render
+
+__all__ = ["add_manifest_arguments", "print_diagnostics", "print_loaded", "store_of"]
+
+
+def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
+    """PATH…, `--mesh` and `-v`."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="files and directories of Kubernetes YAML; - for standard input",
+    )
+    parser.add_argument(
+        "--mesh", metavar="FILE", help="the mesh configuration (keys of Istio's MeshConfig); wins over the manifests'"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show warnings, and what was skipped")
+
+
+def store_of(arguments: argparse.Namespace) -> DirectoryStore:
+    """The store that the arguments name."""
+    return DirectoryStore(tuple(arguments.paths), arguments.mesh)
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> None:
+    """Every problem with its place, on standard error."""
+    for diagnostic in diagnostics:
+        print(render(diagnostic, sources.get(diagnostic.span.file)), file=sys.stderr)
+
+
+def print_loaded(loaded: Loaded, *, verbose: bool) -> None:
+    """What there is to say about manifests without errors, on standard error: in full if `verbose`."""
+    if verbose:
+        print_diagnostics(loaded.warnings, loaded.sources)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(loaded.skipped.items()))
+        print(f"skipped: {kinds or 'nothing'}", file=sys.stderr)
+    elif loaded.warnings:
+        count = len(loaded.warnings)
+        print(f"meshward: {count} warning{'' if count == 1 else 's'} in the manifests, -v shows them", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""The decision log: one line of JSON for each decision, the request in the words of the request document."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+import orjson
+
+from authz.attributes import Attributes, Protocol
+
+__all__ = ["DecisionLog", "request_document"]
+
+# What a policy compares may still be a secret; that it was there is all that the log says of it.
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-forwarded-client-cert"})
+_MASK = "***"
+
+
+class DecisionLog:
+    """Writes decisions to `out` as they are made.
+
+    It names no header that no policy looks at, no query string, and no value of a header that carries a secret.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, request: Mapping[str, object], decision: Mapping[str, object], *, duration_us: float) -> None:
+        """One decision, made just now in `duration_us`: the request and the decision as documents."""
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **request,
+            "decision": decision,
+            "duration_us": round(duration_us, 1),
+        }
+        self._out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        self._out.flush()
+
+
+def request_document(workload: str, attributes: Attributes, consulted: frozenset[str]) -> dict[str, object]:
+    """The request as a request document, as far as it may be written down; `consulted` are the headers policies look at."""
+    document: dict[str, object] = {
+        "workload": workload,
+        "destination": _given(
+            ip=_text(attributes.destination_ip),
+            port=attributes.destination_port,
+        ),
+        "source": _given(
+            principal=attributes.identities[0] if attributes.identities else None,
+            ip=_text(attributes.source_ip),
+            remoteIp=_text(attributes.remote_ip),
+        ),
+        "connection": _given(protocol=attributes.protocol.value, sni=attributes.sni),
+    }
+    if attributes.protocol is Protocol.HTTP:
+        headers = {
+            name: [_MASK] * len(values) if name in _SECRET_HEADERS else list(values)
+            for name, values in attributes.headers.items()
+            if name in consulted
+        }
+        document["request"] = _given(
+            method=attributes.method,
+            path=None if attributes.path is None else attributes.path.partition("?")[0],
+            host=attributes.host,
+            scheme=attributes.scheme,
+            headers=headers or None,
+        )
+    return document
+
+
+def _given(**facts: object) -> dict[str, object]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,61 @@
+"""Deciding a request document against a snapshot."""
+
+from dataclasses import replace
+
+from authn.claims import as_policies_see
+from authz.attributes import Attributes
+from authz.decision import Decision, Match, Shadow
+from authz.workload import Workload
+from mesh.snapshot import Snapshot
+from parser.request import RequestDocument
+
+__all__ = ["decide", "decision_document"]
+
+
+def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
+    """The decision about one request document; the claims in it count as verified.
+
+    Raises:
+        UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
+    """
+    return snapshot.tree(_workload(snapshot, document)).decide(_with_claims(document.attributes))
+
+
+def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
+    destination = document.destination
+    if destination.namespace is not None:
+        return Workload(namespace=destination.namespace, name="", labels=destination.labels or {})
+    return snapshot.find(workload=destination.workload, principal=destination.principal, address=destination.address)
+
+
+def _with_claims(attributes: Attributes) -> Attributes:
+    if attributes.claims is None:
+        return attributes
+    return replace(attributes, claims=as_policies_see(attributes.claims))
+
+
+def decision_document(decision: Decision, *, revision: str) -> dict[str, object]:
+    """The decision as plain data, in the words that `check -o json`, the decision log and policy tests share."""
+    return {
+        "verdict": decision.verdict.value,
+        "status": decision.status,
+        "stage": decision.stage.value,
+        "action": None if decision.action is None else decision.action.value,
+        "policy": None if decision.match is None else decision.match.policy,
+        "rule": None if decision.match is None else decision.match.rule,
+        "reason": decision.reason,
+        "dry_run": {"deny": _shadow(decision.shadow_deny), "allow": _shadow(decision.shadow_allow)},
+        "audit": decision.audit,
+        "revision": revision,
+    }
+
+
+def _shadow(shadow: Shadow | None) -> dict[str, object] | None:
+    if shadow is None:
+        return None
+    match = shadow.match or Match("", 0)
+    return {
+        "verdict": shadow.verdict.value,
+        "policy": match.policy if shadow.match else None,
+        "rule": match.rule if shadow.match else None,
+    }

@@ -1,0 +1,28 @@
+"""What can go wrong between the documents of a mesh and a snapshot of it."""
+
+from collections.abc import Mapping
+
+from parser.diagnostics import Diagnostic, Severity
+
+__all__ = ["InvalidManifestsError", "PolicyStoreError", "UnknownWorkloadError"]
+
+
+class PolicyStoreError(Exception):
+    """The documents could not be had."""
+
+
+class InvalidManifestsError(PolicyStoreError):
+    """The documents were read and hold errors: `diagnostics` has all of them, and the warnings, too.
+
+    `sources` maps the name of each file that a diagnostic points into to its text, for excerpts.
+    """
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> None:
+        errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
+        super().__init__(f"{errors} error{'' if errors == 1 else 's'} in the manifests")
+        self.diagnostics = diagnostics
+        self.sources = sources
+
+
+class UnknownWorkloadError(LookupError):
+    """A request is for a workload that the snapshot does not know, or cannot tell from another."""

@@ -1,0 +1,72 @@
+"""Manifests in files, directories and standard input."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from mesh.errors import PolicyStoreError
+
+__all__ = ["STDIN", "is_manifest", "read_file", "read_manifests"]
+
+STDIN = "-"
+_SUFFIXES = {".yaml", ".yml", ".json"}
+# Policy tests and invariants lie beside the policies and are no manifests.
+_OURS = (".authz-test.yaml", ".authz-proof.yaml")
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file of a directory is read: YAML or JSON, not hidden, not one of meshward's own kinds.
+
+    A mounted ConfigMap keeps its versions in hidden directories, and each file twice because of it.
+    """
+    return path.suffix in _SUFFIXES and not path.name.startswith(".") and not path.name.endswith(_OURS)
+
+
+def read_manifests(paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Name and bytes of every file that `paths` lead to, directories recursively, in the order of their names.
+
+    Raises:
+        PolicyStoreError: A path cannot be read, or there is nothing at any of them.
+    """
+    files = [(str(path), read_file(path)) for path in _each(paths)]
+    if not files:
+        raise PolicyStoreError(f"no manifests in {', '.join(paths)}: expected files named *.yaml, *.yml or *.json")
+    return files
+
+
+def _each(paths: Iterable[str]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for name in paths:
+        path = Path(name)
+        found = _below(path) if name != STDIN and path.is_dir() else [path]
+        for each in found:
+            if each not in seen:
+                seen.add(each)
+                yield each
+
+
+def _below(directory: Path) -> list[Path]:
+    try:
+        return sorted(
+            path
+            for path in directory.rglob("*")
+            if is_manifest(path)
+            and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+            and path.is_file()
+        )
+    except OSError as error:
+        raise PolicyStoreError(f"cannot read {directory}: {error.strerror}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of the file, or of standard input for `-`.
+
+    Raises:
+        PolicyStoreError: It cannot be read.
+    """
+    if str(path) == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PolicyStoreError(f"cannot read {path}: {error.strerror}") from error

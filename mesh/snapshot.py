@@ -1,0 +1,70 @@
+"""Snapshot: everything that decisions depend on, at one revision, compiled."""
+
+from collections.abc import Iterable, Sequence
+
+from authz.mesh_config import MeshConfig
+from authz.model import Policy
+from authz.selection import select
+from authz.tree import DecisionTree, compile_policies
+from authz.workload import Workload
+from mesh.errors import UnknownWorkloadError
+from mesh.registry import Registry
+
+__all__ = ["Snapshot"]
+
+_SPELLED_OUT_LIMIT = 1024
+
+
+class Snapshot:
+    """Policies, workloads and the mesh configuration at `revision`. What it answers never changes.
+
+    The trees of all its workloads are compiled when it is made; workloads with the same policies share one.
+    """
+
+    __slots__ = ("_spelled_out", "_trees", "config", "policies", "registry", "revision")
+
+    def __init__(
+        self, *, policies: Sequence[Policy], workloads: Iterable[Workload], config: MeshConfig, revision: str
+    ) -> None:
+        self.policies = tuple(policies)
+        self.registry = Registry(workloads)
+        self.config = config
+        self.revision = revision
+        self._trees: dict[tuple[int, ...], DecisionTree] = {}
+        self._spelled_out: dict[tuple[str, frozenset[tuple[str, str]]], DecisionTree] = {}
+        for workload in self.registry.workloads().values():
+            self.tree(workload)
+
+    def tree(self, workload: Workload) -> DecisionTree:
+        """The compiled policies that apply to `workload`, which need not be one of the registry's."""
+        key = (workload.namespace, frozenset(workload.labels.items()))
+        if (known := self._spelled_out.get(key)) is not None:
+            return known
+        selected = select(self.policies, workload, root_namespace=self.config.root_namespace)
+        identity = tuple(map(id, selected))
+        if (tree := self._trees.get(identity)) is None:
+            tree = compile_policies(selected, trust_domains=self.config.trust_domains)
+            if len(self._trees) < _SPELLED_OUT_LIMIT + len(self.registry):
+                self._trees[identity] = tree
+        # Requests may spell out any number of workloads; what is kept of them is bounded.
+        if len(self._spelled_out) < _SPELLED_OUT_LIMIT + len(self.registry):
+            self._spelled_out[key] = tree
+        return tree
+
+    def find(self, *, workload: str | None, principal: str | None, address: str | None) -> Workload:
+        """The destination of a request: by its id if given, else by the principal it runs as, else by its address.
+
+        Several candidates are as good as one where the same policies apply to all of them.
+
+        Raises:
+            UnknownWorkloadError: None fits, or several with different policies do.
+        """
+        if workload is not None:
+            return self.registry.named(workload)
+        candidates = self.registry.candidates(principal=principal, address=address)
+        if len({id(self.tree(candidate)) for candidate in candidates}) > 1:
+            names = ", ".join(f"`{candidate.id}`" for candidate in candidates[:5])
+            raise UnknownWorkloadError(
+                f"the destination may be any of {names}, with different policies: name it in `context_extensions`"
+            )
+        return candidates[0]

@@ -1,0 +1,381 @@
+"""AuthorizationPolicy: from a document to the model, with the shape checked as Istio's webhook and schema check it.
+
+What the values mean is checked by `parser.validation`. Every check names its row in section 8 of the semantics.
+"""
+
+from collections.abc import Mapping
+
+from authz.model import Action, Condition, Operation, Policy, Rule, Source, TargetRef
+from authz.span import Span
+from parser.decode import Decoder, is_null
+from parser.diagnostics import quoted
+from parser.envelope import DRY_RUN, Envelope, check_policy_envelope, read_envelope
+from parser.problems import Problems
+from parser.validation import validate
+from parser.yaml_nodes import Mapping as MappingNode
+from parser.yaml_nodes import Node, described
+from parser.yaml_spans import Spans
+
+__all__ = ["GROUP", "KIND", "VERSIONS", "decode_authorization_policy"]
+
+GROUP = "security.istio.io"
+KIND = "AuthorizationPolicy"
+VERSIONS = ("v1", "v1beta1")
+
+_MAX_RULES = 512
+_MAX_SOURCES = 512
+_MAX_TARGETS = 16
+_MAX_LABEL = 63
+
+# The fields of the document, and what the model calls them.
+_SOURCE = {
+    "principals": "principals",
+    "notPrincipals": "not_principals",
+    "requestPrincipals": "request_principals",
+    "notRequestPrincipals": "not_request_principals",
+    "namespaces": "namespaces",
+    "notNamespaces": "not_namespaces",
+    "serviceAccounts": "service_accounts",
+    "notServiceAccounts": "not_service_accounts",
+    "trustDomains": "trust_domains",
+    "notTrustDomains": "not_trust_domains",
+    "ipBlocks": "ip_blocks",
+    "notIpBlocks": "not_ip_blocks",
+    "remoteIpBlocks": "remote_ip_blocks",
+    "notRemoteIpBlocks": "not_remote_ip_blocks",
+}
+_OPERATION = {
+    "hosts": "hosts",
+    "notHosts": "not_hosts",
+    "ports": "ports",
+    "notPorts": "not_ports",
+    "methods": "methods",
+    "notMethods": "not_methods",
+    "paths": "paths",
+    "notPaths": "not_paths",
+}
+_SPEC = ("selector", "targetRef", "targetRefs", "rules", "action", "provider")
+_RULE = ("from", "to", "when")
+_CONDITION = ("key", "values", "notValues")
+_TARGET = ("group", "kind", "name", "namespace")
+_TARGET_KINDS = {
+    "Service": ("", "core"),
+    "ServiceEntry": ("networking.istio.io",),
+    "Gateway": ("gateway.networking.k8s.io",),
+    "GatewayClass": ("gateway.networking.k8s.io",),
+}
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+
+# Where a field belongs that stands in another place.
+_IN_SOURCE = dict.fromkeys(_SOURCE, "source")
+_IN_OPERATION = dict.fromkeys(_OPERATION, "operation")
+_IN_CONDITION = dict.fromkeys(_CONDITION, "when")
+_IN_RULE = dict.fromkeys(_RULE, "rules")
+_BELOW_RULE = _IN_SOURCE | _IN_OPERATION | _IN_CONDITION
+_BELOW_SPEC = _BELOW_RULE | _IN_RULE | {"matchLabels": "selector"}
+_OUTSIDE_RULE = _BELOW_RULE | dict.fromkeys(_SPEC, "spec") | {"source": "from", "operation": "to"}
+_OUTSIDE_SOURCE = _IN_OPERATION | _IN_RULE
+_OUTSIDE_OPERATION = _IN_SOURCE | _IN_RULE
+_OUTSIDE_CONDITION = _IN_SOURCE | _IN_OPERATION
+
+
+def decode_authorization_policy(
+    node: MappingNode, problems: Problems, *, default_namespace: str = "default"
+) -> Policy | None:
+    """The policy in a document of this kind and a version in `VERSIONS`; none where something is wrong with it.
+
+    `spans` of the policy has the place of every value of the document.
+    """
+    before = problems.errors
+    decoder = Decoder(problems)
+    envelope = read_envelope(node, decoder, default_namespace=default_namespace)
+    check_policy_envelope(node, envelope, decoder, dry_run=True)
+    policy = _Reader(decoder, envelope).policy(node)
+    validate(policy, problems)
+    return policy if problems.errors == before else None
+
+
+class _Reader:
+    """Reads the spec of one policy."""
+
+    def __init__(self, decoder: Decoder, envelope: Envelope) -> None:
+        self._decoder = decoder
+        self._problems = decoder.problems
+        self._envelope = envelope
+
+    def policy(self, node: MappingNode) -> Policy:
+        spec_node = node.entries.get("spec")
+        # What is missing is reported at the name: `spec` may be as long as the file.
+        at = self._envelope.span
+        spec = self._decoder.fields(spec_node, "spec", _SPEC, elsewhere=_BELOW_SPEC)
+        action = self._action(spec.get("action"))
+        provider = self._provider(spec.get("provider"), action, at)
+        selector, target_refs = self._targets(spec)
+        rules_node = spec.get("rules")
+        rules = self._rules(rules_node)
+        # A1, A7: an empty list reads as none.
+        if not rules and action in (Action.DENY, Action.CUSTOM) and not self._broken(rules_node):
+            self._problems.error(
+                "no-rules",
+                f"a {action.value} policy without `rules` never takes effect",
+                at if rules_node is None else rules_node.span,
+                help="for every request, add an empty rule: `rules: [{}]`",
+            )
+        return Policy(
+            namespace=self._envelope.namespace,
+            name=self._envelope.name,
+            action=Action.ALLOW if action is None else action,
+            selector=selector,
+            target_refs=target_refs,
+            rules=rules,
+            provider=provider,
+            dry_run=self._dry_run(action),
+            spans=Spans(node),
+        )
+
+    def _broken(self, node: Node | None) -> bool:
+        return node is not None and self._problems.error_at(node.span)
+
+    def _action(self, node: Node | None) -> Action | None:
+        """The action; ALLOW where there is none, nothing where it is wrong."""
+        if node is None:
+            return Action.ALLOW
+        name = self._decoder.choice(node, "action", (action.value for action in Action))
+        return None if name is None else Action(name)
+
+    def _provider(self, node: Node | None, action: Action | None, at: Span) -> str | None:
+        fields = self._decoder.fields(node, "provider", ("name",))
+        name = self._decoder.text(fields.get("name"), "provider.name")
+        match action:
+            case Action.CUSTOM if not name and not self._broken(node) and not self._broken(fields.get("name")):
+                # A2
+                self._problems.error(
+                    "missing-provider",
+                    "a CUSTOM policy needs the name of a provider",
+                    at if node is None else node.span,
+                    help="write `provider: {name: …}`, a name from the mesh's `extensionProviders`",
+                )
+            case Action.ALLOW | Action.DENY | Action.AUDIT if node is not None:
+                # A6
+                self._problems.error(
+                    "unexpected-provider",
+                    f"`provider` is for CUSTOM policies, and this one has the action {action.value}",
+                    node.span,
+                    help="remove `provider`, or write `action: CUSTOM`",
+                )
+            case _:
+                pass
+        return name or None
+
+    def _dry_run(self, action: Action | None) -> bool:
+        node = self._envelope.annotations.get(DRY_RUN)
+        if node is None:
+            return False
+        text = self._decoder.text(node, DRY_RUN)
+        if action in (Action.AUDIT, Action.CUSTOM):
+            # M2
+            message = f"`{DRY_RUN}` works for ALLOW and DENY, and this policy has the action {action.value}"
+            self._problems.error("dry-run-unsupported", message, node.span, help="remove the annotation")
+        if text not in _BOOLEANS and not self._broken(node):
+            # M3
+            message = f"{quoted(text)} is neither true nor false"
+            self._problems.error("bad-dry-run", message, node.span, help='write "true" or "false"')
+        return _BOOLEANS.get(text, False)
+
+    # What the policy attaches to ---------------------------------------------------------------------------------
+
+    def _targets(self, spec: Mapping[str, Node]) -> tuple[dict[str, str] | None, tuple[TargetRef, ...]]:
+        selector_node, one, several = spec.get("selector"), spec.get("targetRef"), spec.get("targetRefs")
+        selector = None if selector_node is None else self._selector(selector_node)
+        targets = self._decoder.items(several, "targetRefs")
+        given = [each for each in (selector_node, one, several if targets else None) if each is not None]
+        if len(given) > 1:
+            # S1
+            self._problems.error(
+                "several-targets",
+                "only one of `selector`, `targetRef` and `targetRefs` may be set",
+                max(given, key=lambda each: each.start).span,
+                help="keep one of them",
+            )
+        if several is not None and len(targets) > _MAX_TARGETS:
+            self._problems.error(
+                "too-many-targets", f"more than {_MAX_TARGETS} targets", several.span, help="split the policy"
+            )
+        refs = tuple(self._target(target, "targetRefs") for target in targets)
+        # The older field counts only where the list is empty.
+        return selector, refs or (() if one is None else (self._target(one, "targetRef"),))
+
+    def _selector(self, node: Node) -> dict[str, str]:
+        fields = self._decoder.fields(node, "selector", ("matchLabels",))
+        labels_node = fields.get("matchLabels")
+        labels = self._decoder.labels(labels_node, "matchLabels")
+        if (
+            not labels
+            and not self._broken(node)
+            and not self._broken(labels_node)
+            and len(fields) == len(_entries(node))
+        ):
+            # S4
+            self._problems.warning(
+                "empty-selector",
+                "a selector without labels selects every workload",
+                node.span,
+                help="remove `selector`, or add labels",
+            )
+        for key, value in labels.items():
+            written = labels_node.keys[key] if isinstance(labels_node, MappingNode) else node
+            if not key:
+                # S2
+                self._problems.error("empty-label", "a label needs a key", written.span, help="write the label's key")
+            if "*" in key or "*" in value:
+                # S3
+                self._problems.error(
+                    "wildcard-label",
+                    f"no wildcards in labels: {quoted(f'{key}: {value}')}",
+                    written.span,
+                    help="name the label in full",
+                )
+            if len(value) > _MAX_LABEL:
+                # S8
+                self._problems.error(
+                    "long-label",
+                    f"the value of a label has at most {_MAX_LABEL} characters",
+                    written.span,
+                    help="shorten it",
+                )
+        return labels
+
+    def _target(self, node: Node, name: str) -> TargetRef:
+        fields = self._decoder.fields(node, name, _TARGET)
+        if is_null(node):
+            self._decoder.expected("a mapping", name, node, help="name the target, or remove the entry")
+        text = {field: self._decoder.text(fields.get(field), field) for field in _TARGET}
+        group, kind = text["group"], text["kind"]
+        if not self._broken(node):
+            if not text["name"] and not self._broken(fields.get("name")):
+                # S5
+                self._problems.error("incomplete-target", f"`{name}` needs a `name`", node.span, help="name the target")
+            if text["namespace"]:
+                # S6
+                self._problems.error(
+                    "foreign-target",
+                    "a target is in the namespace of its policy",
+                    fields["namespace"].span,
+                    help="remove `namespace`, and put the policy where its target is",
+                )
+            if group not in _TARGET_KINDS.get(kind, ()) and not self._broken(fields.get("kind")):
+                # S7
+                choices = ", ".join(f"{groups[-1]}/{each}" for each, groups in _TARGET_KINDS.items())
+                at = fields.get("kind", node)
+                message = f"a policy cannot attach to {quoted(f'{group}/{kind}' if group else kind)}"
+                self._problems.error("unknown-target", message, at.span, help=f"write one of {choices}")
+        return TargetRef(kind=kind, name=text["name"], group=group, namespace=text["namespace"] or None)
+
+    # Rules ---------------------------------------------------------------------------------------------------------
+
+    def _rules(self, node: Node | None) -> tuple[Rule, ...]:
+        items = self._decoder.items(node, "rules")
+        if node is not None and len(items) > _MAX_RULES:
+            # 8.6
+            self._problems.error("too-many-rules", f"more than {_MAX_RULES} rules", node.span, help="split the policy")
+        return tuple(self._rule(item) for item in items)
+
+    def _rule(self, node: Node) -> Rule:
+        if is_null(node):
+            # A8
+            self._null("rule", node, "write `{}` for a rule that always matches")
+            return Rule()
+        fields = self._decoder.fields(node, "rules", _RULE, elsewhere=_OUTSIDE_RULE)
+        from_node = fields.get("from")
+        from_items = self._decoder.items(from_node, "from")
+        if from_node is not None and len(from_items) > _MAX_SOURCES:
+            # 8.6
+            self._problems.error(
+                "too-many-sources", f"more than {_MAX_SOURCES} sources", from_node.span, help="split the rule"
+            )
+        return Rule(
+            sources=tuple(
+                Source(**self._lists(item, "from", "source", _SOURCE, _OUTSIDE_SOURCE)) for item in from_items
+            ),
+            operations=tuple(
+                Operation(**self._lists(item, "to", "operation", _OPERATION, _OUTSIDE_OPERATION))
+                for item in self._decoder.items(fields.get("to"), "to")
+            ),
+            conditions=tuple(self._condition(item) for item in self._decoder.items(fields.get("when"), "when")),
+        )
+
+    def _lists(
+        self, node: Node, outer: str, inner: str, names: Mapping[str, str], elsewhere: Mapping[str, str]
+    ) -> dict[str, tuple[str, ...]]:
+        """The lists of a source or an operation by their names in the model."""
+        if is_null(node):
+            # A10
+            self._null(outer, node, "remove the entry")
+            return {}
+        outer_fields = self._decoder.fields(node, outer, (inner,), elsewhere=_BELOW_RULE)
+        if not isinstance(node, MappingNode):
+            return {}
+        inner_node = outer_fields.get(inner)
+        if inner_node is None:
+            # A11; where there are other fields, they are the problem.
+            if all(key == inner for key in node.entries):
+                self._problems.error(
+                    f"missing-{inner}",
+                    f"`{outer}` has an entry without `{inner}`",
+                    node.span,
+                    help=f"add `{inner}`, or remove the entry",
+                )
+            return {}
+        fields = self._decoder.fields(inner_node, inner, names, elsewhere=elsewhere)
+        lists = {names[field]: self._decoder.texts(value, field) for field, value in fields.items() if field in names}
+        if (
+            not any(lists.values())
+            and len(fields) == len(lists)
+            and not any(map(self._broken, (inner_node, *fields.values())))
+        ):
+            # A12
+            self._problems.error(
+                f"empty-{inner}",
+                f"`{inner}` says nothing",
+                inner_node.span,
+                help=f"add a field to it, or remove the entry: without `{outer}` a rule is for everything",
+            )
+        return lists
+
+    def _condition(self, node: Node) -> Condition:
+        if is_null(node):
+            # A5
+            self._null("when", node, "remove the entry")
+            return Condition(key="")
+        fields = self._decoder.fields(node, "when", _CONDITION, elsewhere=_OUTSIDE_CONDITION)
+        key_node = fields.get("key")
+        key = self._decoder.text(key_node, "key")
+        values = self._decoder.texts(fields.get("values"), "values")
+        not_values = self._decoder.texts(fields.get("notValues"), "notValues")
+        if self._broken(node):
+            return Condition(key=key)
+        if not key and not self._broken(key_node):
+            # A28
+            at = node if key_node is None else key_node
+            self._problems.error(
+                "missing-key", "`when` has an entry without `key`", at.span, help="name the attribute to look at"
+            )
+        if not values and not not_values and not any(map(self._broken, fields.values())):
+            # A29
+            what = f"for the key {quoted(key)}" if key else "in `when`"
+            self._problems.error(
+                "missing-values", f"neither `values` nor `notValues` {what}", node.span, help="add at least one value"
+            )
+        return Condition(key=key, values=values, not_values=not_values)
+
+    def _null(self, name: str, node: Node, remedy: str) -> None:
+        self._problems.error(
+            f"null-{name}", f"expected a mapping in `{name}`, got {described(node)}", node.span, help=remedy
+        )
+
+
+def _entries(node: Node) -> Mapping[str, Node]:
+    return node.entries if isinstance(node, MappingNode) else {}

@@ -1,0 +1,216 @@
+"""Manifests: everything in a set of files that meshward can use, and all that is wrong with it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from authz.mesh_config import MeshConfig
+from authz.model import Policy
+from authz.span import Span
+from authz.workload import Workload
+from parser import authorization_policy, workloads
+from parser.decode import Decoder, is_null
+from parser.diagnostics import Diagnostic, Severity, quoted
+from parser.envelope import check_policy_envelope, kind_of, read_envelope
+from parser.mesh_config import decode_mesh_config, mesh_config_in
+from parser.problems import Problems, nearest
+from parser.yaml_nodes import Mapping as MappingNode
+from parser.yaml_nodes import Node, described, documents
+from parser.yaml_text import text_for_excerpts
+
+__all__ = ["Manifests", "parse_manifests"]
+
+_NOT_ENFORCED = ("RequestAuthentication", "PeerAuthentication")
+_SECURITY_KINDS = (authorization_policy.KIND, *_NOT_ENFORCED)
+_NO_KIND = "no kind"
+_MISSPELT = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifests:
+    """What a set of files declares.
+
+    A policy or workload with an error is not among `policies` and `workloads`; whoever enforces must refuse the whole
+    where `errors` says so. `skipped` counts the documents of kinds that are not used. `diagnostics` are in the order of
+    files given, then of places. `texts` are the texts of the files that diagnostics point into, for `render`.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    mesh_config: MeshConfig | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    files: int = 0
+    diagnostics: tuple[Diagnostic, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def errors(self) -> bool:
+        """Whether something is wrong, and not only worth a warning."""
+        return any(diagnostic.severity is Severity.ERROR for diagnostic in self.diagnostics)
+
+
+def parse_manifests(files: Iterable[tuple[str, bytes]], *, default_namespace: str = "default") -> Manifests:
+    """Read files, each a name and its bytes. Never raises for what is in them."""
+    collector = _Collector(default_namespace)
+    count = 0
+    for name, data in files:
+        collector.read(name, data)
+        count += 1
+    return Manifests(
+        policies=tuple(collector.policies.values()),
+        workloads=tuple(collector.workloads),
+        mesh_config=collector.mesh_config,
+        skipped=dict(sorted(collector.skipped.items())),
+        files=count,
+        diagnostics=tuple(collector.diagnostics),
+        texts=collector.texts,
+    )
+
+
+class _Collector:
+    """Gathers what the documents of one file after the other hold."""
+
+    def __init__(self, default_namespace: str) -> None:
+        self._default_namespace = default_namespace
+        self._problems = Problems()
+        self._mesh_config_at: Span | None = None
+        self.policies: dict[str, Policy] = {}
+        self.workloads: list[Workload] = []
+        self.mesh_config: MeshConfig | None = None
+        self.skipped: Counter[str] = Counter()
+        self.diagnostics: list[Diagnostic] = []
+        self.texts: dict[str, str] = {}
+
+    def read(self, file: str, data: bytes) -> None:
+        """Read the documents of one file."""
+        self._problems = Problems()
+        for document in documents(data, file, self._problems):
+            self._document(document)
+            if self._problems.full:
+                break
+        found = self._problems.diagnostics
+        if found:
+            self.diagnostics.extend(sorted(found, key=_place))
+            if (text := text_for_excerpts(data)) is not None:
+                self.texts[file] = text
+
+    def _document(self, document: Node) -> None:
+        for node, api_version, kind in self._objects(document, *kind_of(document)):
+            self._object(node, api_version, kind)
+
+    def _objects(
+        self, node: Node, api_version: str | None, kind: str | None
+    ) -> Iterator[tuple[Node, str | None, str | None]]:
+        """The object itself, or what is in it if it is a list of objects."""
+        of = None if kind is None or not kind.endswith("List") or not isinstance(node, MappingNode) else kind[:-4]
+        if of is None or not isinstance(node, MappingNode) or (of and "items" not in node.entries):
+            yield node, api_version, kind
+            return
+        for item in Decoder(self._problems).items(node.entries.get("items"), "items"):
+            own = kind_of(item)
+            # In a list of one kind, the items need not say which.
+            if own == (None, None) and of:
+                own = api_version, of
+            yield from self._objects(item, *own)
+
+    def _object(self, node: Node, api_version: str | None, kind: str | None) -> None:
+        if is_null(node):
+            return
+        if not isinstance(node, MappingNode):
+            message = f"expected an object with `apiVersion` and `kind`, got {described(node)}"
+            self._problems.error("not-an-object", message, node.span)
+            return
+        config = mesh_config_in(node)
+        if config is not None:
+            self._mesh_config(config)
+            return
+        group, _, version = (api_version or "").rpartition("/")
+        if kind in _SECURITY_KINDS and group == authorization_policy.GROUP:
+            self._security(node, version, kind)
+        elif kind is not None and workloads.WORKLOAD_KINDS.get(kind) == group and api_version is not None:
+            workload = workloads.decode_workload(node, kind, self._problems, default_namespace=self._default_namespace)
+            if workload is not None:
+                self.workloads.append(workload)
+        else:
+            self._skip(node, api_version, kind)
+
+    def _security(self, node: MappingNode, version: str, kind: str) -> None:
+        if version not in authorization_policy.VERSIONS:
+            known = ", ".join(f"`{authorization_policy.GROUP}/{each}`" for each in authorization_policy.VERSIONS)
+            self._problems.error(
+                "unsupported-version",
+                f"unknown version {quoted(version)} of {kind}",
+                node.entries["apiVersion"].span if "apiVersion" in node.entries else node.span,
+                help=f"write one of {known}",
+            )
+            return
+        if kind == authorization_policy.KIND:
+            policy = authorization_policy.decode_authorization_policy(
+                node, self._problems, default_namespace=self._default_namespace
+            )
+            if policy is not None:
+                self._policy(policy)
+            return
+        decoder = Decoder(self._problems)
+        envelope = read_envelope(node, decoder, default_namespace=self._default_namespace)
+        check_policy_envelope(node, envelope, decoder, dry_run=False)
+        self._problems.warning(
+            "not-enforced",
+            f"this version reads {kind} but does not enforce it",
+            (node.entries.get("kind") or node).span,
+            help="Istio still enforces it where Istio runs; do not rely on meshward for it",
+        )
+        self.skipped[kind] += 1
+
+    def _policy(self, policy: Policy) -> None:
+        span = policy.span("metadata", "name")
+        first = self.policies.setdefault(policy.id, policy)
+        if first is not policy and span is not None:
+            self._problems.error(
+                "duplicate-policy",
+                f"policy `{policy.id}` is here and at {first.span('metadata', 'name')}",
+                span,
+                help="rename one of them, or remove it: a cluster keeps only the last",
+            )
+
+    def _mesh_config(self, node: Node) -> None:
+        config = decode_mesh_config(node, self._problems)
+        if config is None:
+            return
+        if self._mesh_config_at is None:
+            self.mesh_config, self._mesh_config_at = config, node.span
+        elif config != self.mesh_config:
+            message = f"this mesh configuration differs from the one at {self._mesh_config_at}"
+            self._problems.error("several-mesh-configs", message, node.span, help="keep one of them")
+
+    def _skip(self, node: MappingNode, api_version: str | None, kind: str | None) -> None:
+        """Count what is not used, and say so where it looks like a policy that went wrong."""
+        self.skipped[kind or _NO_KIND] += 1
+        at = (node.entries.get("kind") or node).span
+        group = (api_version or "").rpartition("/")[0]
+        ours = group == authorization_policy.GROUP
+        if kind is None:
+            if ours:
+                help_ = "write `kind: AuthorizationPolicy`, if it is one"
+                self._problems.error("missing-kind", "`kind` is missing or is not a string", at, help=help_)
+            return
+        if kind in _SECURITY_KINDS:
+            if api_version is None:
+                help_ = f"write `apiVersion: {authorization_policy.GROUP}/v1`"
+                self._problems.error("missing-version", f"`apiVersion` of this {kind} is missing", at, help=help_)
+            elif nearest(group, (authorization_policy.GROUP,), cutoff=_MISSPELT) is not None or "istio" in group:
+                help_ = f"did you mean `{authorization_policy.GROUP}/v1`?"
+                message = f"{kind} of {quoted(api_version)} is not Istio's, and is skipped"
+                self._problems.warning("foreign-kind", message, node.entries["apiVersion"].span, help=help_)
+            return
+        near = nearest(kind, _SECURITY_KINDS, cutoff=_MISSPELT)
+        if near is not None or ours:
+            message = f"unknown kind {quoted(kind)} is skipped"
+            self._problems.warning(
+                "unknown-kind", message, at, help=f"did you mean `{near}`?" if near else "this group has no such kind"
+            )
+
+
+def _place(diagnostic: Diagnostic) -> tuple[int, int, int]:
+    # Warnings after errors at the same place.
+    return diagnostic.span.line, diagnostic.span.column, diagnostic.severity is Severity.WARNING
