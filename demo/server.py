@@ -11,11 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from demo.process import Process
 
-__all__ = ["MESHWARD", "Server"]
+__all__ = ["MESHWARD", "SOCKET", "Server"]
 
 # The console script may be anywhere; the interpreter that runs us has the same packages.
 MESHWARD: Sequence[str] = (sys.executable, "-P", "-c", "import sys; from cli.main import run; sys.exit(run())")
 """The command line `meshward`, as an argument vector."""
+
+SOCKET = "ext-authz.sock"
+"""The name of the socket in the server's directory."""
 
 _START = 20.0
 
@@ -41,7 +44,7 @@ class Server:
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        self.socket = directory / "ext-authz.sock"
+        self.socket = directory / SOCKET
         self._process = Process(
             "meshward serve",
             [*command, "serve", str(policies), "--listen", f"unix:{self.socket}", *options],

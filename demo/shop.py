@@ -23,7 +23,7 @@ from ca import Authority
 from demo import sidecar, tls, wire
 from demo.envoy import Envoy
 from demo.process import DemoError, wait_until
-from demo.server import MESHWARD, Server
+from demo.server import MESHWARD, SOCKET, Server
 from demo.sidecar import Destination, InboundPort
 from demo.upstream import EchoServer, HttpApplication
 from identity import SpiffeId, TrustDomain
@@ -101,13 +101,15 @@ class Shop:
         """
         self._parts = ExitStack()
         self._ids = count(1)
-        # The served copy: what is edited is never the pack itself.
-        self.policies = Path(shutil.copytree(POLICIES, directory / "policies"))
+        self._socket = directory / "meshward" / SOCKET
         self._authority = Authority.create(_TRUST_DOMAIN, at=datetime.now(UTC))
         self._directory = directory
         try:
-            self.server = self._parts.enter_context(Server(self.policies, directory / "meshward", command=command))
+            # The sidecars come first, for the policies name a port that is theirs to choose; until the server is there
+            # they deny.
             self._start_sidecars()
+            self.policies = self._publish(directory / "policies")
+            self.server = self._parts.enter_context(Server(self.policies, directory / "meshward", command=command))
         except BaseException:
             self.stop()
             raise
@@ -161,12 +163,20 @@ class Shop:
 
     # Starting
 
+    def _publish(self, directory: Path) -> Path:
+        """The served copy of the pack, with the API's port as it is here; what is edited is never the pack itself."""
+        shutil.copytree(POLICIES, directory)
+        api = directory / "api.yaml"
+        port = self._api.listener("inbound").port
+        api.write_text(api.read_text().replace('ports: ["8080"]', f'ports: ["{port}"]'))
+        return directory
+
     def _start_sidecars(self) -> None:
         self._db = self._start(
             "db",
             listeners=[sidecar.inbound_tcp(self._inbound("db"))],
             clusters=[
-                sidecar.authorizer(self.server.socket),
+                sidecar.authorizer(self._socket),
                 sidecar.application("application", self._parts.enter_context(EchoServer()).endpoint),
             ],
         )
@@ -179,7 +189,7 @@ class Shop:
             "api",
             listeners=[inbound, sidecar.outbound_tcp("outbound", cluster="db")],
             clusters=[
-                sidecar.authorizer(self.server.socket),
+                sidecar.authorizer(self._socket),
                 sidecar.application("application", self._parts.enter_context(HttpApplication()).endpoint),
                 sidecar.peer("db", self._destination("db", self._db), tls=self._tls_files("api")),
             ],

@@ -15,10 +15,13 @@ __all__ = ["decide", "decision_document"]
 def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
     """The decision about one request document; the claims in it count as verified.
 
+    A document that names a workload of one port need not say the port.
+
     Raises:
         UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
     """
-    return snapshot.tree(_workload(snapshot, document)).decide(_with_claims(document.attributes))
+    workload = _workload(snapshot, document)
+    return snapshot.tree(workload).decide(_completed(document.attributes, workload))
 
 
 def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
@@ -28,10 +31,13 @@ def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
     return snapshot.find(workload=destination.workload, principal=destination.principal, address=destination.address)
 
 
-def _with_claims(attributes: Attributes) -> Attributes:
-    if attributes.claims is None:
-        return attributes
-    return replace(attributes, claims=as_policies_see(attributes.claims))
+def _completed(attributes: Attributes, workload: Workload) -> Attributes:
+    """The facts, with the claims as policies see them, and the port of a workload that has just one."""
+    if attributes.claims is not None:
+        attributes = replace(attributes, claims=as_policies_see(attributes.claims))
+    if attributes.destination_port is None and len(workload.ports) == 1:
+        attributes = replace(attributes, destination_port=workload.ports[0])
+    return attributes
 
 
 def decision_document(decision: Decision, *, revision: str) -> dict[str, object]:

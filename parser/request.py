@@ -5,15 +5,16 @@ everywhere. What is not known is an error, for a misspelt fact would silently be
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from ipaddress import ip_address
 
 from authz.attributes import Address, Attributes, Protocol
+from authz.record import record
 from authz.span import Path
 from authz.values import ascii_lower
 
-__all__ = ["Destination", "RequestDocument", "RequestError", "parse_request"]
+__all__ = ["Destination", "RequestDocument", "RequestError", "UnknownFieldError", "parse_request"]
 
 
 class RequestError(ValueError):
@@ -26,7 +27,20 @@ class RequestError(ValueError):
         self.help = help
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownFieldError(RequestError):
+    """A field that no request document has; `name` is it, and `path` ends with it."""
+
+    def __init__(self, path: Path, name: str, known: frozenset[str]) -> None:
+        near = get_close_matches(name, known, n=1)
+        super().__init__(
+            (*path, name),
+            f"unknown field `{name}`",
+            help=f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(sorted(known))}",
+        )
+        self.name = name
+
+
+@record
 class Destination:
     """Where the request goes: the id of a workload, or a namespace with labels, or what the registry finds it by."""
 
@@ -37,7 +51,7 @@ class Destination:
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestDocument:
     """One request: its destination and its facts; the claims are as the token has them."""
 
@@ -77,8 +91,8 @@ def parse_request(data: object) -> RequestDocument:
             if document.get(name) is not None:
                 raise RequestError((name,), "a TCP connection has none", help="drop it, or drop `protocol: tcp`")
     return RequestDocument(
-        _destination(document.get("workload"), destination, destination_ip),
-        Attributes(**facts),  # type: ignore[arg-type]  # each value has the type of its field; a dict cannot say so
+        destination=_destination(document.get("workload"), destination, destination_ip),
+        attributes=Attributes(**facts),  # type: ignore[arg-type]  # each value has the type of its field; a dict cannot say so
     )
 
 
@@ -152,9 +166,12 @@ def _headers(value: object) -> dict[str, tuple[str, ...]]:
                 f"`{name}` is no header here",
                 help="method, path, host and scheme stand beside `headers`, under their own names",
             )
-        each = lines if isinstance(lines, list) else [lines]
-        values = tuple(_required_text(line, ("request", "headers", name)) for line in each)
-        headers[lower] = (*headers.get(lower, ()), *values)
+        path = ("request", "headers", name)
+        if isinstance(lines, list):
+            values = tuple([_required_text(line, path) for line in lines])
+        else:
+            values = (_required_text(lines, path),)
+        headers[lower] = headers[lower] + values if lower in headers else values
     return headers
 
 
@@ -194,13 +211,19 @@ def _identity(principal: str) -> str:
 
 
 def _ip(value: object, path: Path) -> Address | None:
-    text = _text(value, path)
-    if text is None:
+    if value is None:
         return None
+    text = _required_text(value, path)
     try:
-        return ip_address(text)
+        return _address(text)
     except ValueError as error:
         raise RequestError(path, f"{text!r} is not an IP address") from error
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> Address:
+    # Recorded traffic comes from few addresses, and reading one costs as much as deciding about it.
+    return ip_address(text)
 
 
 def _port(value: object, path: Path) -> int | None:
@@ -234,13 +257,7 @@ def _mapping(value: object, path: Path, known: frozenset[str]) -> Mapping[str, o
         return {}
     mapping = _any_mapping(value, path)
     if not mapping.keys() <= known:
-        name = next(str(name) for name in mapping if name not in known)
-        near = get_close_matches(name, known, n=1)
-        raise RequestError(
-            (*path, name),
-            f"unknown field `{name}`",
-            help=f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(sorted(known))}",
-        )
+        raise UnknownFieldError(path, next(str(name) for name in mapping if name not in known), known)
     return mapping
 
 

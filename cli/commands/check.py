@@ -8,18 +8,20 @@ from typing import TextIO
 
 import orjson
 
-from authz.decision import Verdict
+from authz.decision import Decision, Verdict
 from cli.command import Command, ExitCode, UsageError
 from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
 from mesh.deciding import decide, decision_document
 from mesh.errors import UnknownWorkloadError
-from mesh.files import STDIN, read_file
+from mesh.files import STDIN, display_name, read_file
 from mesh.snapshot import Snapshot
 from parser.diagnostics import PolicySyntaxError
 from parser.request import RequestDocument, RequestError, parse_request
 from parser.request_file import parse_request_file
 
 __all__ = ["COMMAND"]
+
+_KEPT = 4096
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +54,15 @@ class _Answer:
 
     def __init__(self, snapshot: Snapshot, output: str, out: TextIO) -> None:
         self._snapshot = snapshot
-        self._format: Callable[[dict[str, object]], bytes] = _as_json if output == "json" else _as_text
+        self._written: Callable[[Decision], bytes] = self._as_json if output == "json" else self._as_text
+        # The decision is kept beside what was written of it, so that its identity stays its own.
+        self._kept: dict[int, tuple[Decision, bytes]] = {}
         self._out = out
         self.denied = 0
 
     def document(self, name: str) -> bool:
         """The one request in a file; false if it is not one, which has then been said."""
-        data = read_file(Path(name))
+        data, name = read_file(Path(name)), display_name(name)
         try:
             document = parse_request_file(data, name)
         except PolicySyntaxError as error:
@@ -78,7 +82,8 @@ class _Answer:
                 self._decide(parse_request(orjson.loads(line)))
             except (RequestError, UnknownWorkloadError, orjson.JSONDecodeError) as error:
                 wrong += 1
-                print(f"{name}:{number}: error: {error}", file=sys.stderr)
+                self._out.flush()
+                print(f"{display_name(name)}:{number}: error: {error}", file=sys.stderr)
         if not count:
             raise UsageError(f"no requests in {name}")
         return not wrong
@@ -86,7 +91,24 @@ class _Answer:
     def _decide(self, document: RequestDocument) -> None:
         decision = decide(self._snapshot, document)
         self.denied += decision.verdict is Verdict.DENY
-        self._out.buffer.write(self._format(decision_document(decision, revision=self._snapshot.revision)))
+        # The tree makes most decisions once and answers with them again and again; so is what is written of them.
+        kept = self._kept.get(id(decision))
+        if kept is None:
+            kept = (decision, self._written(decision))
+            if len(self._kept) < _KEPT:
+                self._kept[id(decision)] = kept
+        self._out.buffer.write(kept[1])
+
+    def _as_json(self, decision: Decision) -> bytes:
+        document = decision_document(decision, revision=self._snapshot.revision)
+        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _as_text(self, decision: Decision) -> bytes:
+        because = decision.reason
+        if (match := decision.match) is not None:
+            place = self._snapshot.place(match)
+            because += f": {match.policy}#{match.rule}" + (f" ({place})" if place else "")
+        return f"{decision.verdict.value} {decision.status}  {because}\n".encode()
 
 
 def _lines(name: str) -> Iterable[bytes]:
@@ -96,15 +118,6 @@ def _lines(name: str) -> Iterable[bytes]:
         return Path(name).open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {name}: {error.strerror}") from error
-
-
-def _as_json(document: dict[str, object]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _as_text(document: dict[str, object]) -> bytes:
-    decided = f"{document['policy']} rule {document['rule']}: " if document["policy"] else ""
-    return f"{document['verdict']} {document['status']}  {decided}{document['reason']}\n".encode()
 
 
 COMMAND = Command("check", "decide requests", _add_arguments, _run)

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,15 +44,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=5.0,
         help="how long open requests may take after SIGTERM (default: %(default)s)",
     )
 
 
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) < float("inf"):
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
 def _run(arguments: argparse.Namespace) -> ExitCode:
-    if STDIN in arguments.paths:
+    if STDIN in (*arguments.paths, arguments.mesh):
         raise UsageError("cannot serve standard input", help="give files or directories, which can be watched")
+    # A server outlives whoever reads its log.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with _decision_log(arguments.decision_log) as log:
         return asyncio.run(_serve(arguments, log))
 
@@ -103,7 +112,8 @@ def _decision_log(name: str | None) -> Iterator[DecisionLog | None]:
 
 def _append(path: Path) -> BinaryIO:
     try:
-        return path.open("ab")
+        # Unbuffered: what could not be written must not come out later, beside the denial that it led to.
+        return path.open("ab", buffering=0)
     except OSError as error:
         raise UsageError(f"cannot write the decision log {path}: {error.strerror}") from error
 
