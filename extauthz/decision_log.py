@@ -7,6 +7,7 @@ from typing import BinaryIO
 import orjson
 
 from authz.attributes import Attributes, Protocol
+from extauthz.wire import Destination
 
 __all__ = ["DecisionLog", "request_document"]
 
@@ -25,7 +26,11 @@ class DecisionLog:
         self._out = out
 
     def write(self, request: Mapping[str, object], decision: Mapping[str, object], *, duration_us: float) -> None:
-        """One decision, made just now in `duration_us`: the request and the decision as documents."""
+        """One decision, made just now in `duration_us`: the request and the decision as documents.
+
+        Raises:
+            OSError: It could not be written.
+        """
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             **request,
@@ -36,21 +41,22 @@ class DecisionLog:
         self._out.flush()
 
 
-def request_document(workload: str, attributes: Attributes, consulted: frozenset[str]) -> dict[str, object]:
+def request_document(destination: Destination, attributes: Attributes, consulted: frozenset[str]) -> dict[str, object]:
     """The request as a request document, as far as it may be written down; `consulted` are the headers policies look at."""
-    document: dict[str, object] = {
-        "workload": workload,
-        "destination": _given(
+    document = _given(
+        workload=destination.workload,
+        destination=_given(
+            principal=destination.principal,
             ip=_text(attributes.destination_ip),
             port=attributes.destination_port,
         ),
-        "source": _given(
+        source=_given(
             principal=attributes.identities[0] if attributes.identities else None,
             ip=_text(attributes.source_ip),
             remoteIp=_text(attributes.remote_ip),
         ),
-        "connection": _given(protocol=attributes.protocol.value, sni=attributes.sni),
-    }
+        connection=_given(protocol=attributes.protocol.value, sni=attributes.sni),
+    )
     if attributes.protocol is Protocol.HTTP:
         headers = {
             name: [_MASK] * len(values) if name in _SECRET_HEADERS else list(values)

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 import grpc
-from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+from envoy.service.auth.v3 import external_auth_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -28,6 +29,8 @@ _OPTIONS = (
     # Two servers on one port would split the questions between two sets of policies.
     ("grpc.so_reuseport", 0),
 )
+_UNIX = "unix:"
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
 class ListenError(Exception):
@@ -43,23 +46,16 @@ class Server:
 
     def __init__(self, service: AuthorizationService, address: str) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
-        external_auth_pb2_grpc.add_AuthorizationServicer_to_server(service, self._server)
+        # No deserializer: the service answers bytes that are no question, where grpc would show a traceback and no reason.
+        check = grpc.unary_unary_rpc_method_handler(
+            service.check, response_serializer=external_auth_pb2.CheckResponse.SerializeToString
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Check": check}),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        self._socket = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
-        if self._socket is not None:
-            _clear_stale(self._socket)
-        # The socket file is for whoever runs the server and their group: who may connect may ask about any workload.
-        before = os.umask(0o117)
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ListenError(f"cannot listen on {address}: is it taken, or not an address?") from error
-        finally:
-            os.umask(before)
-        host, colon, _ = address.rpartition(":")
-        self.address = address if self._socket is not None or not colon else f"{host}:{port}"
+        self._socket = _UnixSocket(self._server, address) if address.startswith(_UNIX) else None
+        self.address = address if self._socket else _listen_on_port(self._server, address)
         """Where it listens; with the real port where 0 was asked for."""
 
     async def start(self) -> None:
@@ -73,15 +69,61 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
         if self._socket is not None:
-            with suppress(FileNotFoundError):
-                await asyncio.to_thread(self._socket.unlink)
+            await asyncio.to_thread(self._socket.remove)
+
+
+def _listen_on_port(server: grpc.aio.Server, address: str) -> str:
+    if (parts := _HOST_AND_PORT.fullmatch(address)) is None or int(parts[2]) > 65535:
+        raise ListenError(f"cannot listen on {address!r}: an address is `host:port`, `[::1]:port` or `unix:/path`")
+    try:
+        return f"{parts[1]}:{server.add_insecure_port(address)}"
+    except RuntimeError as error:
+        reason = _reason(socket.AF_INET6 if ":" in parts[1] else socket.AF_INET, (parts[1].strip("[]"), int(parts[2])))
+        raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+class _UnixSocket:
+    """The file of a Unix socket that a server listens on."""
+
+    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+        self._path = Path(address.removeprefix(_UNIX))
+        try:
+            _clear_stale(self._path)
+        except OSError as error:
+            raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+        # The socket file is for whoever runs the server and their group: who may connect may ask about any workload.
+        before = os.umask(0o117)
+        try:
+            server.add_insecure_port(address)
+            self._own = _identity(self._path)
+        except (OSError, RuntimeError) as error:
+            reason = _reason(socket.AF_UNIX, str(self._path))
+            raise ListenError(f"cannot listen on {address}: {reason}") from error
+        finally:
+            os.umask(before)
+
+    def remove(self) -> None:
+        """Remove the file, unless it is another's by now: a successor may have come while this server drained."""
+        with suppress(FileNotFoundError):
+            if _identity(self._path) == self._own:
+                self._path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def _clear_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on any more; one that answers is somebody's, and no socket is not ours."""
+    """Remove a socket that nobody listens on any more; one that answers is somebody's, and no socket is not ours.
+
+    Raises:
+        ListenError: There is something that may not be removed.
+        OSError: It cannot be told.
+    """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ListenError(f"cannot listen on unix:{path}: there is a file of that name")
+            raise ListenError(f"cannot listen on {_UNIX}{path}: there is a file of that name, and it is no socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -90,4 +132,15 @@ def _clear_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise ListenError(f"cannot listen on unix:{path}: another server does")
+            raise ListenError(f"cannot listen on {_UNIX}{path}: another server does")
+
+
+def _reason(family: socket.AddressFamily, address: str | tuple[str, int]) -> str:
+    """Why nothing can listen there, which gRPC does not say."""
+    with socket.socket(family) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        except OSError as error:
+            return error.strerror or str(error)
+    return "gRPC says no"

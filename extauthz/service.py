@@ -2,17 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import grpc
-from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+from envoy.service.auth.v3 import external_auth_pb2
+from google.protobuf.message import DecodeError
 
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
 from authz.tree import DecisionTree
-from authz.workload import Workload
 from extauthz.decision_log import DecisionLog, request_document
-from extauthz.wire import Asked, MalformedRequestError, readings, to_asked, to_response
+from extauthz.wire import Asked, Destination, MalformedRequestError, readings, to_asked, to_response
 from mesh.deciding import decision_document
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
@@ -22,10 +24,20 @@ __all__ = ["AuthorizationService"]
 _logger = logging.getLogger("meshward")
 
 
-class AuthorizationService(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc]  # generated, untyped
+class _Decided(NamedTuple):
+    """A decision, and what is known of the request, for the log."""
+
+    decision: Decision
+    destination: Destination | None = None
+    attributes: Attributes | None = None
+    consulted: frozenset[str] = frozenset()
+
+
+class AuthorizationService:
     """Answers each question from the snapshot that is in force when it comes in.
 
-    `workload` fixes the destination of every question, as for a server beside one sidecar. Whatever goes wrong denies.
+    `workload` fixes the destination of every question, as for a server beside one sidecar. Whatever goes wrong denies, a
+    decision that cannot be logged included.
     """
 
     def __init__(
@@ -35,54 +47,60 @@ class AuthorizationService(external_auth_pb2_grpc.AuthorizationServicer):  # typ
         self._workload = workload
         self._log = log
 
-    async def Check(  # noqa: N802  # the method's name on the wire
-        self, request: external_auth_pb2.CheckRequest, context: grpc.aio.ServicerContext
-    ) -> external_auth_pb2.CheckResponse:
-        """Decide one request."""
+    async def check(self, question: bytes, context: grpc.aio.ServicerContext) -> external_auth_pb2.CheckResponse:
+        """Decide one request: `question` is a CheckRequest as it came, for bytes that are none are answered, too."""
         del context
         started = time.perf_counter()
         snapshot = self._snapshot()
         try:
-            return self._check(request, snapshot, started)
-        except (MalformedRequestError, UnknownWorkloadError) as error:
-            return self._refuse(str(error), snapshot, started)
+            decided = self._decide(question, snapshot)
         except Exception:  # what nobody foresaw denies, and says so where the operator looks
             _logger.exception("denied: a request could not be decided")
-            return self._refuse("internal error", snapshot, started)
-
-    def _check(
-        self, request: external_auth_pb2.CheckRequest, snapshot: Snapshot, started: float
-    ) -> external_auth_pb2.CheckResponse:
-        asked = to_asked(request)
-        workload = self._destination(asked, snapshot)
-        tree = snapshot.tree(workload)
-        attributes, decision = _most_restrictive(tree, asked)
+            decided = _Decided(_refusal("internal error"))
         if self._log is not None:
-            document = request_document(workload.id, attributes, tree.headers)
-            self._write(self._log, document, decision, snapshot, started)
-        return to_response(decision, revision=snapshot.revision)
+            try:
+                _write(self._log, decided, snapshot.revision, started)
+            except OSError as error:
+                decided = _refused(f"the decision log cannot be written: {error.strerror}")
+        return to_response(decided.decision, revision=snapshot.revision)
 
-    def _destination(self, asked: Asked, snapshot: Snapshot) -> Workload:
+    def _decide(self, question: bytes, snapshot: Snapshot) -> _Decided:
+        try:
+            asked = to_asked(external_auth_pb2.CheckRequest.FromString(question))
+        except DecodeError:
+            return _refused("the question is no CheckRequest")
+        except MalformedRequestError as error:
+            return _refused(str(error))
         destination = asked.destination
-        return snapshot.find(
-            workload=self._workload or destination.workload,
-            principal=destination.principal,
-            address=destination.address,
-        )
+        if self._workload is not None:
+            destination = replace(destination, workload=self._workload)
+        try:
+            workload = snapshot.find(
+                workload=destination.workload, principal=destination.principal, address=destination.address
+            )
+            tree = snapshot.tree(workload)
+            attributes, decision = _most_restrictive(tree, asked)
+        except (MalformedRequestError, UnknownWorkloadError) as error:
+            return _refused(str(error), destination, asked.attributes)
+        return _Decided(decision, replace(destination, workload=workload.id), attributes, tree.headers)
 
-    def _refuse(self, reason: str, snapshot: Snapshot, started: float) -> external_auth_pb2.CheckResponse:
-        _logger.warning("denied: %s", reason)
-        decision = Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason)
-        if self._log is not None:
-            self._write(self._log, {}, decision, snapshot, started)
-        return to_response(decision, revision=snapshot.revision)
 
-    @staticmethod
-    def _write(
-        log: DecisionLog, request: Mapping[str, object], decision: Decision, snapshot: Snapshot, started: float
-    ) -> None:
-        duration_us = (time.perf_counter() - started) * 1e6
-        log.write(request, decision_document(decision, revision=snapshot.revision), duration_us=duration_us)
+def _refused(reason: str, destination: Destination | None = None, attributes: Attributes | None = None) -> _Decided:
+    _logger.warning("denied: %s", reason)
+    return _Decided(_refusal(reason), destination, attributes)
+
+
+def _refusal(reason: str) -> Decision:
+    return Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason)
+
+
+def _write(log: DecisionLog, decided: _Decided, revision: str, started: float) -> None:
+    decision, destination, attributes, consulted = decided
+    request: dict[str, object] = {}
+    if destination is not None and attributes is not None:
+        request = request_document(destination, attributes, consulted)
+    duration_us = (time.perf_counter() - started) * 1e6
+    log.write(request, decision_document(decision, revision=revision), duration_us=duration_us)
 
 
 def _most_restrictive(tree: DecisionTree, asked: Asked) -> tuple[Attributes, Decision]:

@@ -3,9 +3,10 @@
 What Envoy puts where is described in `docs/envoy.md`, with what a real Envoy was seen to send.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from itertools import product
 from urllib.parse import unquote
 
@@ -13,18 +14,22 @@ from cryptography import x509
 from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.service.auth.v3 import attribute_context_pb2, external_auth_pb2
 from envoy.type.v3 import http_status_pb2
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2, status_pb2
 
 from authz.attributes import Address, Attributes, Protocol
 from authz.decision import Decision, Verdict
+from authz.values import ascii_lower
+from parser.diagnostics import quoted
 
 __all__ = ["Asked", "Destination", "MalformedRequestError", "readings", "to_asked", "to_response"]
 
 _BODY = "RBAC: access denied"
-_PSEUDO = {":method", ":path", ":authority", ":scheme"}
-_AMBIGUOUS_LIMIT = 4
+_MAX_PORT = 65535
+# Two ways to read each comma, and a decision for each way.
+_COMMAS_LIMIT = 6
+_UNREADABLE_CERTIFICATE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 
 
 class MalformedRequestError(Exception):
@@ -53,17 +58,17 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
     """Read what Envoy asks.
 
     Raises:
-        MalformedRequestError: A fact is there and cannot be read. It never reads as an absent one.
+        MalformedRequestError: A fact that Envoy always gives is missing, or one is there and cannot be read. Neither ever
+            reads as an absent one, which would satisfy every `not…`.
     """
     context = request.attributes
     source_ip, _ = _address(context.source.address, "source")
     destination_ip, destination_port = _address(context.destination.address, "destination")
     destination = Destination(
-        workload=context.context_extensions.get("workload") or context.destination.labels.get("workload") or None,
+        workload=_workload(context.context_extensions, context.destination.labels),
         principal=context.destination.principal or None,
-        address=None if destination_ip is None else str(destination_ip),
+        address=str(destination_ip),
     )
-    metadata = {name: MessageToDict(value) for name, value in context.metadata_context.filter_metadata.items()}
     common = Attributes(
         identities=_identities(context.source),
         source_ip=source_ip,
@@ -71,12 +76,14 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
         destination_ip=destination_ip,
         destination_port=destination_port,
         sni=context.tls_session.sni or None,
-        metadata=metadata or None,
+        metadata=_metadata(context.metadata_context.filter_metadata),
     )
-    if not (context.HasField("request") and context.request.HasField("http")):
+    if not context.HasField("request"):
         # The network filter also puts the server name into the service, and only there unless it is told otherwise.
         sni = context.tls_session.sni or context.destination.service or None
         return Asked(attributes=replace(common, protocol=Protocol.TCP, sni=sni), destination=destination, joined=False)
+    if not context.request.HasField("http"):
+        raise MalformedRequestError("the request is of an unknown kind")
     return _http(context.request.http, common, destination)
 
 
@@ -86,23 +93,40 @@ def _http(
     lines = _header_lines(http.header_map)
     joined = not lines
     if joined:
-        lines = [(name, value) for name, value in http.headers.items()]
-    pseudo = {name: value for name, value in lines if name in _PSEUDO}
+        lines = [(ascii_lower(name), value) for name, value in http.headers.items()]
+    pseudo: dict[str, str] = {}
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in lines:
         if not name.startswith(":"):
             headers[name] = (*headers.get(name, ()), value)
+        elif pseudo.setdefault(name, value) != value:
+            raise MalformedRequestError(f"header {quoted(name)} has two values")
     attributes = replace(
         common,
         protocol=Protocol.HTTP,
-        method=pseudo.get(":method") or http.method or None,
-        path=pseudo.get(":path") or http.path or None,
-        host=pseudo.get(":authority") or http.host or None,
-        scheme=pseudo.get(":scheme") or http.scheme or None,
+        method=_given_twice(":method", pseudo, http.method),
+        path=_given_twice(":path", pseudo, http.path),
+        host=_given_twice(":authority", pseudo, http.host),
+        scheme=_given_twice(":scheme", pseudo, http.scheme),
         headers=headers,
         remote_ip=_remote_ip(headers.get("x-forwarded-for", ()), common.source_ip),
     )
+    # Envoy lets no request through without these; CONNECT alone may have no path.
+    if (
+        attributes.method is None
+        or attributes.host is None
+        or (attributes.path is None and attributes.method != "CONNECT")
+    ):
+        raise MalformedRequestError("the request lacks a method, a path or a host")
     return Asked(attributes=attributes, destination=destination, joined=joined)
+
+
+def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None:
+    """A fact that stands both among the headers and in a field of its own, unless the filter leaves headers out."""
+    line = pseudo.get(name)
+    if line and field and line != field:
+        raise MalformedRequestError(f"header {quoted(name)} is not what the request says beside it")
+    return line or field or None
 
 
 def _header_lines(header_map: base_pb2.HeaderMap) -> list[tuple[str, str]]:
@@ -110,28 +134,44 @@ def _header_lines(header_map: base_pb2.HeaderMap) -> list[tuple[str, str]]:
     for header in header_map.headers:
         raw = header.raw_value
         try:
-            lines.append((header.key.lower(), raw.decode() if raw else header.value))
+            lines.append((ascii_lower(header.key), raw.decode() if raw else header.value))
         except UnicodeDecodeError as error:
-            raise MalformedRequestError(f"header `{header.key}` is not UTF-8") from error
+            raise MalformedRequestError(f"header {quoted(header.key)} is not UTF-8") from error
     return lines
 
 
-def _address(address: address_pb2.Address, whose: str) -> tuple[Address | None, int | None]:
-    match address.WhichOneof("address"):
-        case "socket_address":
-            socket = address.socket_address
-            try:
-                # A zone is the host's own business; the address without it is what a policy can name.
-                ip = ip_address(socket.address.partition("%")[0])
-            except ValueError as error:
-                raise MalformedRequestError(f"{whose} address is no IP address") from error
-            return ip, socket.port_value
-        case "pipe" | "envoy_internal_address":
-            return None, None
-        case None if not address.ByteSize():
-            return None, None
-        case _:
-            raise MalformedRequestError(f"{whose} address is of an unknown type")
+def _workload(*labelled: Mapping[str, str]) -> str | None:
+    # One that is given and empty is unknown, not absent: whoever set it meant to name one.
+    return next((labels["workload"] for labels in labelled if "workload" in labels), None)
+
+
+def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
+    kind = address.WhichOneof("address")
+    if kind != "socket_address":
+        # RBAC finds a pipe in no CIDR range, so that it passes every `notIpBlocks`.
+        found = "missing" if kind is None else f"no IP address but a {kind}"
+        raise MalformedRequestError(f"the {whose} address is {found}")
+    socket = address.socket_address
+    try:
+        ip = _ip(socket.address)
+    except ValueError as error:
+        raise MalformedRequestError(f"the {whose} address {quoted(socket.address)} is no IP address") from error
+    if socket.WhichOneof("port_specifier") != "port_value" or socket.port_value > _MAX_PORT:
+        raise MalformedRequestError(f"the {whose} address has no port")
+    return ip, socket.port_value
+
+
+def _ip(text: str) -> Address:
+    address = ip_address(text)
+    # A zone is the host's own business; the address without it is what a policy can name.
+    return IPv6Address(int(address)) if isinstance(address, IPv6Address) and address.scope_id else address
+
+
+def _metadata(filters: Mapping[str, Struct]) -> dict[str, dict[str, object]] | None:
+    try:
+        return {name: json_format.MessageToDict(value) for name, value in filters.items()} or None
+    except json_format.Error as error:  # numbers that JSON does not have
+        raise MalformedRequestError("the dynamic metadata cannot be read") from error
 
 
 def _identities(peer: attribute_context_pb2.AttributeContext.Peer) -> tuple[str, ...]:
@@ -147,7 +187,7 @@ def _names_in(certificate: str) -> tuple[str, ...]:
         leaf = x509.load_pem_x509_certificate(unquote(certificate).encode())
         names = _subject_alternative_names(leaf)
         subject = leaf.subject.rfc4514_string()
-    except ValueError as error:
+    except _UNREADABLE_CERTIFICATE as error:
         raise MalformedRequestError("the peer's certificate cannot be read") from error
     return (*names, subject) if subject else names
 
@@ -163,9 +203,9 @@ def _subject_alternative_names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 def _remote_ip(forwarded_for: tuple[str, ...], peer: Address | None) -> Address | None:
     """The right-most address of `x-forwarded-for`, as a sidecar takes it; the peer where that is none (semantics 2.10)."""
-    last = ",".join(forwarded_for).rpartition(",")[2].strip()
+    last = ",".join(forwarded_for).rpartition(",")[2].strip(" \t")
     try:
-        return ip_address(last)
+        return _ip(last)
     except ValueError:
         return peer
 
@@ -178,19 +218,36 @@ def readings(asked: Asked, consulted: frozenset[str]) -> list[Attributes]:
     Raises:
         MalformedRequestError: There are too many ways.
     """
-    headers = asked.attributes.headers
     if not asked.joined:
         return [asked.attributes]
-    ambiguous = [name for name in consulted if any("," in value for value in headers.get(name, ()))]
-    if len(ambiguous) > _AMBIGUOUS_LIMIT:
+    headers = asked.attributes.headers
+    values = {name: ",".join(headers[name]) for name in consulted if name in headers}
+    ambiguous = {name: value for name, value in values.items() if "," in value}
+    if sum(value.count(",") for value in ambiguous.values()) > _COMMAS_LIMIT:
         raise MalformedRequestError(
-            "too many joined headers to tell apart: set encode_raw_headers in Envoy's ext_authz filter"
+            f"too many commas in {', '.join(map(quoted, sorted(ambiguous)))} to tell header lines apart: "
+            "set `encode_raw_headers` in Envoy's ext_authz filter"
         )
-    ways = [(headers[name], tuple(headers[name][0].split(","))) for name in ambiguous]
     return [
         replace(asked.attributes, headers={**headers, **dict(zip(ambiguous, way, strict=True))})
-        for way in product(*ways)
+        for way in product(*map(_splits, ambiguous.values()))
     ]
+
+
+def _splits(value: str) -> Iterator[tuple[str, ...]]:
+    """Every sequence of lines that is `value` once they are joined, from the one line to a line for each piece.
+
+    Neither end is enough: `a,b` and `c` are lines of `a,b,c`, too.
+    """
+    first, *others = value.split(",")
+    for apart in product((False, True), repeat=len(others)):
+        lines = [first]
+        for new, piece in zip(apart, others, strict=True):
+            if new:
+                lines.append(piece)
+            else:
+                lines[-1] += f",{piece}"
+        yield tuple(lines)
 
 
 def to_response(decision: Decision, *, revision: str) -> external_auth_pb2.CheckResponse:

@@ -35,7 +35,7 @@ class DirectoryStore:
     mesh_file: str | None = None
 
     def load(self, *, known: str | None = None) -> Loaded | None:
-        """The mesh as the files say it now; `None` if that is the revision `known`, which then costs no parsing.
+        """The mesh as the files say it now; `None` if they are those of the revision `known`, which then costs no parsing.
 
         Raises:
             PolicyStoreError: They cannot be read.
@@ -54,7 +54,7 @@ class DirectoryStore:
             diagnostics += tuple(problems)
             sources[name] = data.decode("utf-8", "replace")
         if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
-            raise InvalidManifestsError(diagnostics, sources)
+            raise InvalidManifestsError(diagnostics, sources, revision=revision)
         snapshot = Snapshot(
             policies=manifests.policies,
             workloads=manifests.workloads,

@@ -14,14 +14,16 @@ class PolicyStoreError(Exception):
 class InvalidManifestsError(PolicyStoreError):
     """The documents were read and hold errors: `diagnostics` has all of them, and the warnings, too.
 
-    `sources` maps the name of each file that a diagnostic points into to its text, for excerpts.
+    `sources` maps the name of each file that a diagnostic points into to its text, for excerpts. `revision` names what
+    was refused.
     """
 
-    def __init__(self, diagnostics: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> None:
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], sources: Mapping[str, str], *, revision: str) -> None:
         errors = sum(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
         super().__init__(f"{errors} error{'' if errors == 1 else 's'} in the manifests")
         self.diagnostics = diagnostics
         self.sources = sources
+        self.revision = revision
 
 
 class UnknownWorkloadError(LookupError):

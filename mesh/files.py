@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mesh.errors import PolicyStoreError
 
-__all__ = ["STDIN", "is_manifest", "read_file", "read_manifests"]
+__all__ = ["STDIN", "display_name", "is_manifest", "read_file", "read_manifests"]
 
 STDIN = "-"
 _SUFFIXES = {".yaml", ".yml", ".json"}
@@ -28,10 +28,15 @@ def read_manifests(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     Raises:
         PolicyStoreError: A path cannot be read, or there is nothing at any of them.
     """
-    files = [(str(path), read_file(path)) for path in _each(paths)]
+    files = [(display_name(str(path)), read_file(path)) for path in _each(paths)]
     if not files:
         raise PolicyStoreError(f"no manifests in {', '.join(paths)}: expected files named *.yaml, *.yml or *.json")
     return files
+
+
+def display_name(name: str) -> str:
+    """How messages call a file."""
+    return "<stdin>" if name == STDIN else name
 
 
 def _each(paths: Iterable[str]) -> Iterator[Path]:
@@ -46,16 +51,25 @@ def _each(paths: Iterable[str]) -> Iterator[Path]:
 
 
 def _below(directory: Path) -> list[Path]:
+    # Not `rglob`: it passes over links to directories, and over directories that it may not read, without a word.
     try:
-        return sorted(
-            path
-            for path in directory.rglob("*")
-            if is_manifest(path)
-            and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-            and path.is_file()
-        )
+        return sorted(_walk(directory, ()))
     except OSError as error:
-        raise PolicyStoreError(f"cannot read {directory}: {error.strerror}") from error
+        raise PolicyStoreError(f"cannot read {error.filename or directory}: {error.strerror}") from error
+
+
+def _walk(directory: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = directory.resolve(strict=True)
+    if real in above:  # a link that leads back
+        return
+    for path in directory.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, real))
+        elif is_manifest(path) and (path.is_file() or not path.exists()):
+            # A link to nothing may have been a policy, and reading it says so; a pipe would never end.
+            yield path
 
 
 def read_file(path: Path) -> bytes:

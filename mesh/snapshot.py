@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from authz.decision import Match
 from authz.mesh_config import MeshConfig
 from authz.model import Policy
 from authz.selection import select
+from authz.span import Span
 from authz.tree import DecisionTree, compile_policies
 from authz.workload import Workload
 from mesh.errors import UnknownWorkloadError
@@ -21,18 +23,19 @@ class Snapshot:
     The trees of all its workloads are compiled when it is made; workloads with the same policies share one.
     """
 
-    __slots__ = ("_spelled_out", "_trees", "config", "policies", "registry", "revision")
+    __slots__ = ("_by_id", "_spelled_out", "_trees", "config", "policies", "registry", "revision")
 
     def __init__(
         self, *, policies: Sequence[Policy], workloads: Iterable[Workload], config: MeshConfig, revision: str
     ) -> None:
         self.policies = tuple(policies)
+        self._by_id = {policy.id: policy for policy in self.policies}
         self.registry = Registry(workloads)
         self.config = config
         self.revision = revision
         self._trees: dict[tuple[int, ...], DecisionTree] = {}
         self._spelled_out: dict[tuple[str, frozenset[tuple[str, str]]], DecisionTree] = {}
-        for workload in self.registry.workloads().values():
+        for workload in self.registry:
             self.tree(workload)
 
     def tree(self, workload: Workload) -> DecisionTree:
@@ -51,6 +54,11 @@ class Snapshot:
             self._spelled_out[key] = tree
         return tree
 
+    def place(self, match: Match) -> Span | None:
+        """Where the rule that matched is written, as far as the policies came from documents."""
+        policy = self._by_id.get(match.policy)
+        return None if policy is None else policy.span("spec", "rules", match.rule)
+
     def find(self, *, workload: str | None, principal: str | None, address: str | None) -> Workload:
         """The destination of a request: by its id if given, else by the principal it runs as, else by its address.
 
@@ -60,11 +68,17 @@ class Snapshot:
             UnknownWorkloadError: None fits, or several with different policies do.
         """
         if workload is not None:
-            return self.registry.named(workload)
-        candidates = self.registry.candidates(principal=principal, address=address)
+            candidates = self.registry.named(workload)
+        else:
+            candidates = self.registry.candidates(principal=principal, address=address)
         if len({id(self.tree(candidate)) for candidate in candidates}) > 1:
-            names = ", ".join(f"`{candidate.id}`" for candidate in candidates[:5])
-            raise UnknownWorkloadError(
-                f"the destination may be any of {names}, with different policies: name it in `context_extensions`"
-            )
+            raise UnknownWorkloadError(_ambiguous(candidates))
         return candidates[0]
+
+
+def _ambiguous(candidates: Sequence[Workload]) -> str:
+    names = sorted({candidate.id for candidate in candidates})
+    if len(names) == 1:
+        return f"several workloads are named `{names[0]}`, and different policies apply to them: rename all but one"
+    listed = ", ".join(f"`{name}`" for name in names[:5]) + (", …" if len(names) > 5 else "")
+    return f"the destination may be any of {listed}, with different policies: name it in `context_extensions`"

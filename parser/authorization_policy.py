@@ -133,11 +133,11 @@ class _Reader:
             rules=rules,
             provider=provider,
             dry_run=self._dry_run(action),
-            spans=Spans(node),
+            spans=Spans.of(node),
         )
 
     def _broken(self, node: Node | None) -> bool:
-        return node is not None and self._problems.error_at(node.span)
+        return self._problems.errors > 0 and node is not None and self._problems.error_at(node.span)
 
     def _action(self, node: Node | None) -> Action | None:
         """The action; ALLOW where there is none, nothing where it is wrong."""
@@ -204,7 +204,7 @@ class _Reader:
             self._problems.error(
                 "too-many-targets", f"more than {_MAX_TARGETS} targets", several.span, help="split the policy"
             )
-        refs = tuple(self._target(target, "targetRefs") for target in targets)
+        refs = tuple(self._target(target, "targetRefs") for target in targets[:_MAX_TARGETS])
         # The older field counts only where the list is empty.
         return selector, refs or (() if one is None else (self._target(one, "targetRef"),))
 
@@ -216,7 +216,7 @@ class _Reader:
             not labels
             and not self._broken(node)
             and not self._broken(labels_node)
-            and len(fields) == len(_entries(node))
+            and _entries(node).keys() <= {"matchLabels"}
         ):
             # S4
             self._problems.warning(
@@ -281,7 +281,7 @@ class _Reader:
         if node is not None and len(items) > _MAX_RULES:
             # 8.6
             self._problems.error("too-many-rules", f"more than {_MAX_RULES} rules", node.span, help="split the policy")
-        return tuple(self._rule(item) for item in items)
+        return tuple(self._rule(item) for item in items[:_MAX_RULES])
 
     def _rule(self, node: Node) -> Rule:
         if is_null(node):
@@ -298,7 +298,8 @@ class _Reader:
             )
         return Rule(
             sources=tuple(
-                Source(**self._lists(item, "from", "source", _SOURCE, _OUTSIDE_SOURCE)) for item in from_items
+                Source(**self._lists(item, "from", "source", _SOURCE, _OUTSIDE_SOURCE))
+                for item in from_items[:_MAX_SOURCES]
             ),
             operations=tuple(
                 Operation(**self._lists(item, "to", "operation", _OPERATION, _OUTSIDE_OPERATION))

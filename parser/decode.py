@@ -42,6 +42,8 @@ class Decoder:
         entries = self.entries(node, name)
         if isinstance(node, yaml_nodes.Mapping):
             for key in node.entries:
+                if self.problems.full:
+                    break
                 if key not in known:
                     self._unknown(key, node.keys[key], name, known, (elsewhere or {}).get(key))
         return entries
@@ -59,7 +61,8 @@ class Decoder:
     def items(self, node: Node | None, name: str) -> tuple[Node, ...]:
         """The items of a list."""
         if isinstance(node, Sequence):
-            return node.items
+            # After so many problems nothing more is shown, so nothing more is read.
+            return () if self.problems.full else node.items
         if node is not None and not is_null(node):
             if isinstance(node, yaml_nodes.Mapping):
                 remedy = "begin each entry with `- `"
@@ -84,7 +87,12 @@ class Decoder:
 
     def texts(self, node: Node | None, name: str) -> tuple[str, ...]:
         """A list of strings. What is no string keeps its place in it, so that indices stay those of the document."""
-        return tuple(self.text(item, name) for item in self.items(node, name))
+        texts = []
+        for item in self.items(node, name):
+            if self.problems.full:
+                break
+            texts.append(self.text(item, name))
+        return tuple(texts)
 
     def integer(self, node: Node, name: str) -> int | None:
         """A whole number."""

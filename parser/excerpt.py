@@ -12,8 +12,8 @@ _WIDTH = 120
 _BEFORE = 60
 _TAB = "    "
 # What a terminal obeys or hides instead of showing: controls, formats (bidirectional overrides among them),
-# surrogates, private use, line and paragraph separators.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# surrogates, private use, separators of lines and paragraphs, and the spaces that only look like one.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 
 
 class Excerpt(NamedTuple):
@@ -64,6 +64,8 @@ def _width(character: str) -> int:
 
 
 def _shown(character: str) -> str:
+    if character == " ":
+        return character
     if character == "\t":
         return _TAB
     if character <= "\x1f":

@@ -24,6 +24,7 @@ _NOT_ENFORCED = ("RequestAuthentication", "PeerAuthentication")
 _SECURITY_KINDS = (authorization_policy.KIND, *_NOT_ENFORCED)
 _NO_KIND = "no kind"
 _MISSPELT = 0.8
+_LONGEST_KIND = 63  # Kubernetes allows no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +164,8 @@ class _Collector:
         self.skipped[kind] += 1
 
     def _policy(self, policy: Policy) -> None:
-        span = policy.span("metadata", "name")
         first = self.policies.setdefault(policy.id, policy)
-        if first is not policy and span is not None:
+        if first is not policy and (span := policy.span("metadata", "name")) is not None:
             self._problems.error(
                 "duplicate-policy",
                 f"policy `{policy.id}` is here and at {first.span('metadata', 'name')}",
@@ -185,7 +185,7 @@ class _Collector:
 
     def _skip(self, node: MappingNode, api_version: str | None, kind: str | None) -> None:
         """Count what is not used, and say so where it looks like a policy that went wrong."""
-        self.skipped[kind or _NO_KIND] += 1
+        self.skipped[(kind or _NO_KIND)[:_LONGEST_KIND]] += 1
         at = (node.entries.get("kind") or node).span
         group = (api_version or "").rpartition("/")[0]
         ours = group == authorization_policy.GROUP

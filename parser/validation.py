@@ -148,6 +148,8 @@ class _Validator:
             )
         check = _CHECKS.get(attribute.key)
         for index, value in enumerate(values):
+            if self._problems.full:
+                return
             if not value:
                 # A15
                 self._error(
@@ -224,7 +226,11 @@ def _trust_domain(value: str) -> str | None:
 
 def _path(value: str) -> str | None:
     rest = value.replace("{**}", "").replace("{*}", "")
-    return "not a path: a brace stands only in `{*}` and `{**}`" if "{" in rest or "}" in rest else None  # A26
+    if "{" in rest or "}" in rest:
+        return "not a path: a brace stands only in `{*}` and `{**}`"  # A26
+    if "{" in value.partition("{**}")[2]:
+        return "not a path template: `{**}` is its last operator"  # A25
+    return None
 
 
 _CHECKS: Mapping[str, Callable[[str], str | None]] = {

@@ -1,16 +1,18 @@
 """YAML text to a tree of nodes that know their places.
 
 The tree is built from the events of a YAML parser, without its constructors: no tag makes an object, an alias costs what it
-expands to, and depth is bounded, so no document can hurt whoever reads it.
+expands to, and depth is bounded, so no document can hurt whoever reads it. The parser is libyaml, which PyYAML brings along.
+There is no second one to fall back to: PyYAML's own reads tabs and escapes differently, and a policy has one meaning.
 """
 
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as AbstractMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar, dataclass_transform
 
 import yaml
+from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stub does not re-export it
 from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -29,12 +31,7 @@ from parser.excerpt import visible
 from parser.problems import Problems, nearest
 from parser.source import Source
 from parser.yaml_errors import RENDER_FIRST, TEMPLATE, explain
-from parser.yaml_text import Chunk, chunks, first_forbidden, read_text
-
-try:
-    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]  # the stub does not re-export it
-except ImportError:  # a PyYAML built without libyaml: the same events, some twenty times slower
-    from yaml import SafeLoader as _Parser  # type: ignore[assignment]  # only `get_event` is used, which both have
+from parser.yaml_text import Chunk, chunks, first_forbidden, is_blank, read_text
 
 __all__ = [
     "MAX_DEPTH",
@@ -84,7 +81,7 @@ class Scalar:
 
     text: str
     plain: bool
-    source: Source = field(repr=False)
+    source: Source
     start: int
     end: int
 
@@ -104,7 +101,7 @@ class Sequence:
     """A list."""
 
     items: "tuple[Node, ...]"
-    source: Source = field(repr=False)
+    source: Source
     start: int
     end: int
 
@@ -120,7 +117,7 @@ class Mapping:
 
     entries: "AbstractMapping[str, Node]"
     keys: AbstractMapping[str, Scalar]
-    source: Source = field(repr=False)
+    source: Source
     start: int
     end: int
 
@@ -159,15 +156,16 @@ def documents(data: bytes, file: str, problems: Problems) -> Iterator[Node]:
                 "too-many-documents", f"more than {MAX_DOCUMENTS:,} documents in one file", span, help=_SPLIT
             )
             return
+        if is_blank(source.text, chunk):
+            continue
         if forbidden and reader.refuses_characters(chunk):
             continue
         try:
             yield from reader.read(chunk)
         except _RefusedError as refused:
             problems.add(refused.diagnostic)
-        except _FileRefusedError as refused:
-            problems.add(refused.diagnostic)
-            return
+            if isinstance(refused, _FileRefusedError):
+                return
         if problems.full:
             return
 
@@ -262,7 +260,7 @@ class _Reader:
             _RefusedError: It cannot be read to its end.
         """
         read = []
-        parser = _Parser(self._source.text[chunk.start : chunk.end])
+        parser = CParser(self._source.text[chunk.start : chunk.end])
         try:
             event = parser.get_event()
             while type(event) is not StreamEndEvent:
@@ -273,7 +271,7 @@ class _Reader:
             raise _RefusedError(explain(error, self._source, chunk)) from error
         return read
 
-    def _document(self, parser: _Parser, chunk: Chunk) -> Node:  # noqa: C901, PLR0912, PLR0915  # the hot loop of loading, where a call an event would cost a third more
+    def _document(self, parser: CParser, chunk: Chunk) -> Node:  # noqa: C901, PLR0912, PLR0915  # the hot loop of loading, where a call an event would cost a third more
         """The next document, from the events that follow its start."""
         source, offset = self._source, chunk.start
         get_event = parser.get_event

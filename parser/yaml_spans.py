@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from authz.span import Path, Span
 from parser import yaml_nodes
+from parser.source import Source
 from parser.yaml_nodes import Node, Sequence
 
-__all__ = ["Spans", "node_at", "span_at"]
+__all__ = ["Spans", "span_at"]
 
 
-def node_at(node: Node, path: Path) -> Node | None:
-    """The value that `path` leads to from `node`; none where it leads nowhere."""
+def span_at(node: Node, path: Path) -> Span | None:
+    """The place of the value that `path` leads to from `node`; none where it leads nowhere."""
     for step in path:
         match node, step:
             case yaml_nodes.Mapping(entries=entries), str() if step in entries:
@@ -20,45 +21,42 @@ def node_at(node: Node, path: Path) -> Node | None:
                 node = items[step]
             case _:
                 return None
-    return node
-
-
-def span_at(node: Node, path: Path) -> Span | None:
-    """The place of the value that `path` leads to from `node`; none where it leads nowhere."""
-    found = node_at(node, path)
-    return None if found is None else found.span
+    return node.span
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Spans(Mapping[Path, Span]):
     """The place of every value of a document, keys being paths from its root.
 
-    Places are worked out when they are asked for: few ever are, and a policy has dozens.
+    Kept as positions, and worked out to lines and columns when they are asked for: few ever are, and a policy has dozens.
+    Tuples of numbers and strings cost the garbage collector nothing; nodes would cost it a third of the loading.
     """
 
-    root: Node
+    source: Source
+    positions: Mapping[Path, tuple[int, int]]
+
+    @classmethod
+    def of(cls, root: Node) -> "Spans":
+        """The places of `root` and of all that is in it."""
+        positions: dict[Path, tuple[int, int]] = {}
+        _collect(root, (), positions)
+        return cls(root.source, positions)
 
     def __getitem__(self, path: Path) -> Span:
-        found = span_at(self.root, path)
-        if found is None:
-            raise KeyError(path)
-        return found
+        return self.source.span(*self.positions[path])
 
     def __iter__(self) -> Iterator[Path]:
-        return _paths(self.root, ())
+        return iter(self.positions)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.positions)
 
 
-def _paths(node: Node, path: Path) -> Iterator[Path]:
-    yield path
-    match node:
-        case yaml_nodes.Mapping(entries=entries):
-            for key, value in entries.items():
-                yield from _paths(value, (*path, key))
-        case Sequence(items=items):
-            for index, item in enumerate(items):
-                yield from _paths(item, (*path, index))
-        case _:
-            pass
+def _collect(node: Node, path: Path, positions: dict[Path, tuple[int, int]]) -> None:
+    positions[path] = (node.start, node.end)
+    if isinstance(node, yaml_nodes.Mapping):
+        for key, value in node.entries.items():
+            _collect(value, (*path, key), positions)
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            _collect(item, (*path, index), positions)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from parser.diagnostics import Diagnostic
 from parser.source import Source
 
-__all__ = ["MAX_FILE", "Chunk", "chunks", "first_forbidden", "read_text", "text_for_excerpts"]
+__all__ = ["MAX_FILE", "Chunk", "chunks", "first_forbidden", "is_blank", "read_text", "text_for_excerpts"]
 
 MAX_FILE = 16 * 1024 * 1024
 """Bytes read of one file. A dump of every pod of a cluster fits; a thousand times a Kubernetes object is an attack or a mistake."""
@@ -77,7 +77,7 @@ def first_forbidden(text: str, start: int, end: int) -> int | None:
 
 
 def chunks(text: str) -> Iterator[Chunk]:
-    """The documents in `text` that are not empty, in order.
+    """The documents in `text`, in order, blank ones among them.
 
     A `---` or `...` at the start of a line always ends a document, whatever is in it, so one that is broken does not
     hide the next.
@@ -85,20 +85,27 @@ def chunks(text: str) -> Iterator[Chunk]:
     start = 0
     for marker in _MARKER.finditer(text):
         if marker.group() == "---":
-            if start < marker.start() and _is_prologue(text, start, marker.start()):
+            if start == marker.start() or _is_prologue(text, start, marker.start()):
                 continue  # directives belong to the document behind them
-            yield from _chunk(text, start, marker.start())
+            yield Chunk(start, marker.start())
             start = marker.start()
         else:
             end = text.find("\n", marker.end()) + 1 or len(text)
-            yield from _chunk(text, start, end)
+            yield Chunk(start, end)
             start = end
-    yield from _chunk(text, start, len(text))
+    if start < len(text):
+        yield Chunk(start, len(text))
 
 
-def _chunk(text: str, start: int, end: int) -> Iterator[Chunk]:
-    if start < end and (_has_content(text, start, end) or text.find("%", start, end) >= 0):
-        yield Chunk(start, end)
+def is_blank(text: str, chunk: Chunk) -> bool:
+    """Whether there is nothing but comments in the document, so that it needs no parser."""
+    start, end = chunk
+    if _MARKER.match(text, start, end) is not None:
+        rest = _REST_OF_MARKER.match(text, start + 3, end)
+        if rest is None:
+            return False
+        start = rest.end()
+    return _CONTENT.search(text, start, end) is None and text.find("%", start, end) < 0
 
 
 def _is_prologue(text: str, start: int, end: int) -> bool:
@@ -107,12 +114,3 @@ def _is_prologue(text: str, start: int, end: int) -> bool:
         and text.find("%", start, end) >= 0
         and _CONTENT.search(text, start, end) is None
     )
-
-
-def _has_content(text: str, start: int, end: int) -> bool:
-    if text.startswith(("---", "..."), start) and _MARKER.match(text, start) is not None:
-        rest = _REST_OF_MARKER.match(text, start + 3, end)
-        if rest is None:
-            return True
-        start = rest.end()
-    return _CONTENT.search(text, start, end) is not None
