@@ -5,7 +5,6 @@ BIN    := $(VENV)/bin
 # pip comes with the project: a bare Debian has no ensurepip, and one pip everywhere installs one way everywhere.
 PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip -qq --disable-pip-version-check
 READY  := $(VENV)/.ready
-CODE   := identity authz parser authn ca mesh extauthz demo cli
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help

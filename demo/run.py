@@ -42,7 +42,7 @@ def play(scene: Scene, shop: Shop) -> Outcome:
         OSError: a part of it did not answer.
     """
     match scene.before:
-        case Edit(file, old, new):
+        case Edit(file, old, new, _):
             shop.edit(file, old, new)
         case StopServer():
             shop.server.stop()
@@ -106,5 +106,5 @@ def _style(outcome: Outcome, *, good: bool) -> str:
 
 def _deciding(outcome: Outcome) -> str:
     if outcome.policy is None:
-        return f"no rule: {outcome.reason}"
+        return outcome.reason
     return f"{outcome.policy}#{outcome.rule}"

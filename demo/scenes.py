@@ -15,9 +15,10 @@ class Edit:
     file: str
     old: str
     new: str
+    summary: str
 
     def __str__(self) -> str:
-        return f"{self.file} is edited: {self.old} becomes {self.new}"
+        return f"{self.file}: {self.summary}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ SCENES: tuple[Scene, ...] = (
         Caller.WEB,
         HttpCall("DELETE", "/items/7"),
         _BROWSING,
-        before=Edit("api.yaml", "methods: [GET, HEAD]", "methods: [GET, HEAD, DELETE]"),
+        before=Edit("api.yaml", "methods: [GET, HEAD]", "methods: [GET, HEAD, DELETE]", "DELETE is added"),
     ),
     Scene(Caller.WEB, HttpCall("GET", "/items"), _DENY_BY_DEFAULT, before=StopServer()),
 )

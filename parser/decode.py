@@ -41,11 +41,10 @@ class Decoder:
         """As `entries`, where only the keys in `known` may be; `elsewhere` says of others where they belong."""
         entries = self.entries(node, name)
         if isinstance(node, yaml_nodes.Mapping):
-            for key in node.entries:
+            for key in [key for key in node.entries if key not in known]:
                 if self.problems.full:
                     break
-                if key not in known:
-                    self._unknown(key, node.keys[key], name, known, (elsewhere or {}).get(key))
+                self._unknown(key, node.keys[key], name, known, (elsewhere or {}).get(key))
         return entries
 
     def _unknown(self, key: str, written: Scalar, name: str, known: Collection[str], place: str | None) -> None:
@@ -78,7 +77,7 @@ class Decoder:
         if isinstance(node, Scalar):
             value = node.value
             if isinstance(value, str):
-                return value
+                return node.text
             remedy = "remove the key, or write a value" if value is None else f"quote it: {_double_quoted(node.text)}"
             self.expected("a string", name, node, help=remedy)
             return node.text

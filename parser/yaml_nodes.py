@@ -69,10 +69,10 @@ T = TypeVar("T")
 def _node(cls: type[T], /) -> type[T]:
     """Make `cls` read-only to the type checkers only, as `authz.record` does: there are dozens of nodes in each policy.
 
-    Frozen at run time they would cost a third of the whole reading. They compare by identity, for their depth and their
-    aliases would make any other comparison costly.
+    Frozen at run time they would cost a fifth of the reading. They compare by identity and do not print what is in them,
+    for depth and aliases would make either costly.
     """
-    return dataclass(slots=True, eq=False)(cls)
+    return dataclass(slots=True, eq=False, repr=False)(cls)
 
 
 @_node
@@ -204,16 +204,10 @@ class _FileRefusedError(_RefusedError):
     """The document cannot be read, and neither can what follows it."""
 
 
-@dataclass(slots=True)
-class _Open:
-    """A mapping or list that is not at its end yet: what is needed to carry on with the one around it."""
-
-    children: "list[Node]"
-    start: int
-    anchor: str | None
-    nodes_before: int
-    height: int
-    flow: bool
+# A mapping or list that is not at its end yet, and what is needed to carry on with the one around it: the children of that
+# one, where it started itself, its anchor, the nodes counted before its first, the height of the other, whether it is in flow
+# style. A bare tuple, for there is one for each mapping and list.
+_Open = tuple["list[Node]", int, str | None, int, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,24 +301,22 @@ class _Reader:
                 if event.anchor is not None:
                     anchors[event.anchor] = None
                 nodes += 1
-                open_nodes.append(
-                    _Open(children, start, event.anchor, nodes + expanded, height, bool(event.flow_style))
-                )
+                open_nodes.append((children, start, event.anchor, nodes + expanded, height, event.flow_style))
                 children, height = [], 0
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
-                opened = open_nodes.pop()
+                around, start, anchor, nodes_before, height_around, flow = open_nodes.pop()
                 # A block ends where its last value does; the parser would say: where the next token begins.
-                if opened.flow or not children:
+                if flow or not children:
                     end = event.end_mark.index + offset
                 if kind is SequenceEndEvent:
-                    node = Sequence(tuple(children), source, opened.start, end)
+                    node = Sequence(tuple(children), source, start, end)
                 else:
-                    node = self._mapping(children, opened.start, end)
+                    node = self._mapping(children, start, end)
                 height += 1
-                if opened.anchor is not None:
-                    anchors[opened.anchor] = _Anchored(node, nodes + expanded - opened.nodes_before + 1, height)
-                height = max(opened.height, height)
-                children = opened.children
+                if anchor is not None:
+                    anchors[anchor] = _Anchored(node, nodes + expanded - nodes_before + 1, height)
+                height = max(height_around, height)
+                children = around
                 children.append(node)
             elif kind is AliasEvent:
                 start, end = event.start_mark.index + offset, event.end_mark.index + offset
