@@ -3,7 +3,8 @@
 from authz.span import Span
 from parser.diagnostics import Diagnostic, PolicySyntaxError, Severity
 from parser.request import RequestDocument, RequestError, UnknownFieldError, parse_request
-from parser.yaml_nodes import Mapping, Node, Sequence, parse_documents, to_data
+from parser.yaml_nodes import Mapping, Node, parse_documents, to_data
+from parser.yaml_spans import node_at
 
 __all__ = ["parse_request_file"]
 
@@ -30,19 +31,9 @@ def parse_request_file(data: bytes, file: str) -> RequestDocument:
         raise PolicySyntaxError([Diagnostic("bad-request", error.message, span, help=error.help)]) from error
 
 
-def _place(node: Node, error: RequestError) -> Span:
+def _place(root: Node, error: RequestError) -> Span:
     """The place of the value that the error is about, or of its key where that is what is wrong."""
-    for step in error.path[:-1]:
-        node = _child(node, step)
-    last = error.path[-1] if error.path else None
-    if isinstance(error, UnknownFieldError) and isinstance(node, Mapping):
-        return node.keys[error.name].span
-    return node.span if last is None else _child(node, last).span
-
-
-def _child(node: Node, step: str | int) -> Node:
-    if isinstance(node, Mapping) and isinstance(step, str):
-        return node.entries.get(step, node)
-    if isinstance(node, Sequence) and isinstance(step, int):
-        return node.items[step]
-    return node
+    parent = node_at(root, error.path[:-1])
+    if isinstance(error, UnknownFieldError) and isinstance(parent, Mapping):
+        return parent.keys[error.name].span
+    return (node_at(root, error.path) or root).span

@@ -8,11 +8,11 @@ from parser import yaml_nodes
 from parser.source import Source
 from parser.yaml_nodes import Node, Sequence
 
-__all__ = ["Spans", "span_at"]
+__all__ = ["Spans", "node_at"]
 
 
-def span_at(node: Node, path: Path) -> Span | None:
-    """The place of the value that `path` leads to from `node`; none where it leads nowhere."""
+def node_at(node: Node, path: Path) -> Node | None:
+    """The value that `path` leads to from `node`; none where it leads nowhere."""
     for step in path:
         match node, step:
             case yaml_nodes.Mapping(entries=entries), str() if step in entries:
@@ -21,7 +21,7 @@ def span_at(node: Node, path: Path) -> Span | None:
                 node = items[step]
             case _:
                 return None
-    return node.span
+    return node
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

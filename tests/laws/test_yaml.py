@@ -12,7 +12,7 @@ from parser.diagnostics import to_data as diagnostic_to_data
 from parser.manifests import parse_manifests
 from parser.mesh_config import parse_mesh_config
 from parser.yaml_nodes import MAX_DEPTH, Mapping, Node, Scalar, Sequence, parse_documents, to_data
-from parser.yaml_spans import Spans, span_at
+from parser.yaml_spans import Spans, node_at
 
 POLICY = b"""\
 apiVersion: security.istio.io/v1
@@ -160,7 +160,9 @@ def test_every_span_points_at_the_text_of_its_value(data: bytes) -> None:
                     pass
         spans = Spans.of(root)
         for path in spans:
-            assert spans[path] == span_at(root, path)
+            node = node_at(root, path)
+            assert node is not None
+            assert spans[path] == node.span
 
 
 # Characters that YAML prints; JSON escapes of the others read the same and are tried by `ensure_ascii`.

@@ -1,7 +1,7 @@
 import pytest
 
 from parser.yaml_nodes import Mapping, Scalar, Sequence, Value, parse_documents, to_data
-from parser.yaml_spans import Spans, span_at
+from parser.yaml_spans import Spans, node_at
 
 
 def data(text: str) -> Value:
@@ -91,8 +91,9 @@ def test_every_value_has_its_place() -> None:
     lines = text.split("\n")
 
     def written(*path: str | int) -> str:
-        span = span_at(nodes[0], path)
-        assert span is not None
+        node = node_at(nodes[0], path)
+        assert node is not None
+        span = node.span
         found = lines[span.line - 1 : span.end_line]
         found[-1] = found[-1][: span.end_column - 1]
         found[0] = found[0][span.column - 1 :]
@@ -104,29 +105,32 @@ def test_every_value_has_its_place() -> None:
     assert written("spec", "rules") == "- from: [a, 'b']\n    to: |\n      x\n      y"
     assert written("spec", "last") == "{k: v}"
     assert written() == text[6:].removesuffix("\n# end\n")
-    assert span_at(nodes[0], ("spec", "nothing")) is None
-    assert span_at(nodes[0], ("spec", 0)) is None
-    assert span_at(nodes[0], ("spec", "rules", 7)) is None
+    assert node_at(nodes[0], ("spec", "nothing")) is None
+    assert node_at(nodes[0], ("spec", 0)) is None
+    assert node_at(nodes[0], ("spec", "rules", 7)) is None
     spans = Spans.of(nodes[0])
     assert len(spans) == len(list(spans)) == 10
-    assert spans["spec", "rules", 0, "from", 1] == span_at(nodes[0], ("spec", "rules", 0, "from", 1))
+    second = node_at(nodes[0], ("spec", "rules", 0, "from", 1))
+    assert second is not None
+    assert spans["spec", "rules", 0, "from", 1] == second.span
     assert spans.get(("spec", "nothing")) is None
 
 
 def test_columns_count_characters_and_lines_count_in_the_file() -> None:
     nodes, _ = parse_documents("\ufeff---\r\nä: 😀x\r\n---\r\nb: ü\r\n".encode(), "f.yaml")
-    first, second = (span_at(node, path) for node, path in zip(nodes, (("ä",), ("b",)), strict=True))
+    first, second = (node_at(node, path) for node, path in zip(nodes, (("ä",), ("b",)), strict=True))
     assert first is not None
     assert second is not None
-    assert (first.line, first.column, first.end_column) == (2, 4, 6)
-    assert (second.line, second.column, second.end_column) == (4, 4, 5)
+    assert (first.span.line, first.span.column, first.span.end_column) == (2, 4, 6)
+    assert (second.span.line, second.span.column, second.span.end_column) == (4, 4, 5)
 
 
 def test_a_missing_value_is_null_and_has_a_place() -> None:
     nodes, _ = parse_documents(b"a:\nb: 1\n", "f.yaml")
     assert to_data(nodes[0]) == {"a": None, "b": 1}
-    span = span_at(nodes[0], ("a",))
-    assert span is not None
+    node = node_at(nodes[0], ("a",))
+    assert node is not None
+    span = node.span
     assert (span.line, span.column, span.end_column) == (1, 3, 3)
 
 
