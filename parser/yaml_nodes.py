@@ -401,11 +401,15 @@ class _Reader:
         return merged
 
     def _duplicate(self, name: str, key: Scalar, first: Scalar) -> None:
+        # Two manifests run together, as `cat *.yaml` does, is what makes this one come twice.
+        run_together = name == "apiVersion" and key.span.column == 1
         self._problems.error(
             "duplicate-key",
             f"key {quoted(name)} is here twice; the first is in line {first.span.line}",
             key.span,
-            help="remove one of them, or make one list or mapping of both",
+            help="write `---` in a line of its own between two manifests"
+            if run_together
+            else "remove one of them, or make one list or mapping of both",
         )
 
     def _complex_key(self, key: Node) -> None:

@@ -315,3 +315,9 @@ def test_mappings_keep_their_keys_with_their_places() -> None:
     assert isinstance(node, Mapping)
     assert {name: key.span.column for name, key in node.keys.items()} == {"a": 1, "b": 1}
     assert node.keys["b"].span.end_column == 4
+
+
+def test_manifests_that_were_run_together_are_told_what_is_missing_between_them() -> None:
+    _, diagnostics = parse_documents(b"apiVersion: v1\nkind: A\napiVersion: v1\nkind: B\n", "f.yaml")
+    assert [diagnostic.span.line for diagnostic in diagnostics] == [3, 4]
+    assert diagnostics[0].help == "write `---` in a line of its own between two manifests"
