@@ -43,8 +43,8 @@ class Attributes:
 
     `identities` are the names in the peer's certificate in the order Envoy tries them (URI SANs, DNS SANs, subject); empty
     for plaintext. `path` is `:path` with its query, as the proxy hands it to its filters. `headers` maps lower-case names
-    to their values, one entry a header line, without pseudo-headers. `claims` is the payload of the verified token.
-    `metadata` is dynamic metadata by filter name.
+    to their values, one entry a header line, without pseudo-headers. `claims` is the payload of the verified token, its
+    space-delimited claims split. `metadata` is dynamic metadata by filter name.
     """
 
     protocol: Protocol = Protocol.HTTP

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from authz.model import Action, Policy
 from authz.record import record
 
-__all__ = ["Decision", "Match", "Shadow", "Stage", "Verdict", "rule_id"]
+__all__ = ["Decision", "Match", "Shadow", "Stage", "Verdict", "rule_id", "rule_order"]
 
 
 class Verdict(Enum):
@@ -46,7 +46,8 @@ class Decision:
 
     `action` is the action of the determining policies, also where it is their silence that denies; `match` the rule that
     decided, `None` where none did. The shadows are `None` where no dry-run policy of that action applies, or where an
-    earlier stage denied, so that it was never asked. `audit` says that an AUDIT rule matched.
+    earlier stage denied, so that it was never asked. `audit` says that an AUDIT rule matched; it is not asked where CUSTOM
+    denied.
     """
 
     verdict: Verdict
@@ -65,8 +66,17 @@ class Decision:
 
 
 def rule_id(policy: Policy, index: int) -> str:
-    """The id Istio gives a rule. Envoy tries the rules in the order of their ids, and reports the first that matches (0.6)."""
+    """The id Istio gives a rule (0.6), before the mark that it puts on those of a provider it cannot use."""
     own = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
     if policy.action is not Action.CUSTOM:
         return own
     return f"istio-ext-authz-{policy.provider}-{own}" if policy.provider else f"istio-ext-authz-{own}"
+
+
+def rule_order(policy: Policy, index: int) -> tuple[str, str]:
+    """What comes first among the rules of one action, and is reported where several match.
+
+    CUSTOM has a filter for each provider, in the order of their names (0.2); a filter tries its rules by their ids (0.6).
+    """
+    provider = (policy.provider or "") if policy.action is Action.CUSTOM else ""
+    return provider, rule_id(policy, index)

@@ -73,7 +73,7 @@ class _Groups:
     def add(self, matcher: Matcher, lanes: int) -> None:  # noqa: C901  # one case a matcher
         match matcher:
             case Exact(value):
-                self.exact[value] = self.exact.get(value, 0) | lanes
+                self.exact[value] = lanes
             case Port(number):
                 self.exact[number] = lanes
             case IssuedTo(Exact(issuer), Exact(subject)):
@@ -87,7 +87,7 @@ class _Groups:
             case Cidr(network):
                 bits = _bits(network.network_address)
                 self.networks[bits[: 1 + network.prefixlen]] = lanes
-            case Namespace((name,)) if "/" not in name:
+            case Namespace((name,)) if "/" not in name and "\n" not in name:
                 self.namespaces[name] = lanes
             case ServiceAccount():
                 self.accounts[matcher] = lanes

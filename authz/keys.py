@@ -362,7 +362,7 @@ def resolve(text: str) -> Attribute:
 
     Raises:
         UnknownKeyError: No such key.
-        MalformedKeyError: A key that takes a name in brackets, without one.
+        MalformedKeyError: A key that takes a name in brackets, without one or with an empty one.
     """
     key = key_of(text)
     if key is None:
@@ -377,8 +377,11 @@ def resolve(text: str) -> Attribute:
             inside = _in_brackets(text, rest)
             names = tuple(inside.split("]["))
             # Not cleanly bracketed: then the whole inside is one name, as Istio reads it.
-            clean = all(name and "[" not in name and "]" not in name for name in names)
-            return Attribute(key.name, names if clean else (inside,))
+            if any("[" in name or "]" in name for name in names):
+                return Attribute(key.name, (inside,))
+            if "" in names:
+                raise MalformedKeyError(text)
+            return Attribute(key.name, names)
         case Argument.FILTER:
             filter_name, bracket, inner = rest.partition("[")
             if not filter_name:

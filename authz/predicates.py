@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from authz.attributes import Protocol
-from authz.decision import Match, rule_id
+from authz.decision import Match, rule_order
 from authz.errors import MalformedKeyError, UnknownKeyError, UnsupportedValueError
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.matcher import Matcher
@@ -41,9 +41,12 @@ Part = tuple[Clause, ...]
 
 @dataclass(frozen=True, slots=True)
 class LoweredRule:
-    """One of `sources`, one of `operations` and the whole of `conditions` must hold. Neither tuple is ever empty."""
+    """One of `sources`, one of `operations` and the whole of `conditions` must hold. Neither tuple is ever empty.
 
-    id: str
+    Of the rules of one action that match, the one with the least `order` is reported.
+    """
+
+    order: tuple[str, str]
     match: Match
     sources: tuple[Part, ...]
     operations: tuple[Part, ...]
@@ -76,7 +79,7 @@ class PredicateTable:
     def _rule(self, policy: Policy, index: int, rule: Rule, protocol: Protocol) -> LoweredRule:
         lowering = _Lowering(policy.action, protocol, Scope(policy.namespace, self._trust_domains), self._predicates)
         return LoweredRule(
-            id=rule_id(policy, index),
+            order=rule_order(policy, index),
             match=Match(policy.id, index),
             sources=tuple(lowering.fields(source, SOURCE_FIELDS) for source in rule.sources) or ((),),
             operations=tuple(lowering.fields(operation, OPERATION_FIELDS) for operation in rule.operations) or ((),),

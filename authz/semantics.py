@@ -8,7 +8,7 @@ to a part that cannot be expressed.
 from collections.abc import Mapping, Sequence
 
 from authz.attributes import Attributes, Protocol
-from authz.decision import Decision, Match, Shadow, Stage, Verdict, rule_id
+from authz.decision import Decision, Match, Shadow, Stage, Verdict, rule_order
 from authz.errors import MalformedKeyError, UnknownKeyError, UnsupportedValueError
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.matcher import Matcher, matches
@@ -24,7 +24,6 @@ def decide(policies: Sequence[Policy], attributes: Attributes, *, trust_domains:
     `policies` are those that apply to the destination, in any order. `trust_domains` are the mesh's own and its aliases.
     """
     stages = {action: [policy for policy in policies if policy.action is action] for action in Action}
-    audit = _first_match([p for p in stages[Action.AUDIT] if not p.dry_run], attributes, trust_domains) is not None
 
     # CUSTOM: no provider can be asked, and then Istio denies what the rules match. A dry run is enforced, as it is there.
     if (match := _first_match(stages[Action.CUSTOM], attributes, trust_domains)) is not None:
@@ -34,8 +33,11 @@ def decide(policies: Sequence[Policy], attributes: Attributes, *, trust_domains:
             action=Action.CUSTOM,
             match=match,
             reason="a CUSTOM rule matches and its provider cannot be asked",
-            audit=audit,
         )
+
+    # AUDIT decides nothing, and its dry run notes nothing.
+    audited = [policy for policy in stages[Action.AUDIT] if not policy.dry_run]
+    audit = _first_match(audited, attributes, trust_domains) is not None
 
     enforced = [policy for policy in stages[Action.DENY] if not policy.dry_run]
     shadow = [policy for policy in stages[Action.DENY] if policy.dry_run]
@@ -85,9 +87,9 @@ def decide(policies: Sequence[Policy], attributes: Attributes, *, trust_domains:
 
 
 def _first_match(policies: Sequence[Policy], attributes: Attributes, trust_domains: tuple[str, ...]) -> Match | None:
-    """The matching rule that Envoy reports: the one whose id sorts first, whatever the order of the policies (0.6)."""
+    """The matching rule that Envoy reports, whatever the order of the policies (0.6)."""
     matching = [
-        (rule_id(policy, index), Match(policy.id, index))
+        (rule_order(policy, index), Match(policy.id, index))
         for policy in policies
         for index, rule in enumerate(policy.rules)
         if _rule_matches(rule, policy, attributes, Scope(policy.namespace, trust_domains))

@@ -59,10 +59,10 @@ class _Chain:
         def of(action: Action, *, dry_run: bool) -> list[LoweredRule]:
             chosen = (p for p in policies if p.action is action and p.dry_run is dry_run)
             return sorted(
-                (rule for policy in chosen for rule in table.lower(policy, protocol)), key=lambda rule: rule.id
+                (rule for policy in chosen for rule in table.lower(policy, protocol)), key=lambda rule: rule.order
             )
 
-        custom = sorted(of(Action.CUSTOM, dry_run=False) + of(Action.CUSTOM, dry_run=True), key=lambda rule: rule.id)
+        custom = sorted(of(Action.CUSTOM, dry_run=False) + of(Action.CUSTOM, dry_run=True), key=lambda rule: rule.order)
         stages = {
             "custom": custom,
             "deny": of(Action.DENY, dry_run=False),
@@ -100,7 +100,7 @@ class _Chain:
         denied_early = decision.verdict is Verdict.DENY and decision.stage in (Stage.CUSTOM, Stage.DENY)
         return replace(
             decision,
-            audit=bool(lanes & self._audit),
+            audit=bool(lanes & self._audit) and decision.stage is not Stage.CUSTOM,
             shadow_deny=self._shadow(lanes & self._shadow_deny, Verdict.DENY, Verdict.ALLOW)
             if self._has_shadow_deny and decision.stage is not Stage.CUSTOM
             else None,

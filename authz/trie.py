@@ -1,6 +1,8 @@
 """Trie: which of many prefixes a text starts with, in one walk."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from operator import itemgetter
 
 __all__ = ["Trie"]
 
@@ -35,10 +37,8 @@ class Trie:
                 low += 1
             while low < high:
                 first = keys[low][depth]
-                end = low + 1
-                while end < high and keys[end][depth] == first:
-                    end += 1
-                shared = _shared(keys[low], keys[end - 1])
+                end = bisect_right(keys, first, low, high, key=itemgetter(depth))
+                shared = _shared(keys[low], keys[end - 1], depth + 1)
                 child = _Node(keys[low][depth:shared], node.lanes)
                 node.children[first] = child
                 pending.append((child, low, end, shared))
@@ -56,10 +56,10 @@ class Trie:
         return node.lanes
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters both start with."""
+def _shared(one: str, other: str, known: int) -> int:
+    """How many characters both start with; `known` of them are."""
     length = min(len(one), len(other))
-    for position in range(length):
+    for position in range(known, length):
         if one[position] != other[position]:
             return position
     return length

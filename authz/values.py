@@ -98,7 +98,8 @@ def path(value: str, scope: Scope) -> tuple[Matcher, ...]:
     return (Template(value),)
 
 
-_TEMPLATE = re.compile(r"(?:/(?:\{\*\*?\}|[a-zA-Z0-9\-._~%!$&'()+,;:@=]+))+")
+# One slash may end it, and is then compared like any other. A star stands only in braces.
+_TEMPLATE = re.compile(r"(?:/(?:\{\*\*?\}|[a-zA-Z0-9\-._~%!$&'()+,;:@=]+))+/?")
 
 
 def cidr(value: str, _: Scope) -> tuple[Matcher, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Command", "ExitCode", "UsageError"]
+__all__ = ["Command", "CommandError", "ExitCode", "UsageError"]
 
 
 class ExitCode(IntEnum):
@@ -17,12 +17,20 @@ class ExitCode(IntEnum):
     INVALID = 3
 
 
-class UsageError(Exception):
-    """The command line asks for something that cannot be; `help` says what could."""
+class CommandError(Exception):
+    """A verb cannot do what it was asked; `help` says what to do about it."""
+
+    code = ExitCode.INTERNAL
 
     def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002  # as in Diagnostic
         super().__init__(message)
         self.help = help
+
+
+class UsageError(CommandError):
+    """The command line asks for something that cannot be."""
+
+    code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
-from cli.command import Command, ExitCode, UsageError
+from cli.command import Command, CommandError, ExitCode
 from cli.commands import check, demo, serve
 from cli.manifests import print_diagnostics
-from demo.process import DemoError
-from extauthz.server import ListenError
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
 __all__ = ["COMMANDS", "main", "run"]
@@ -41,12 +38,10 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(ExitCode.INVALID, str(error))
     except UnknownWorkloadError as error:
         return _fail(ExitCode.INVALID, str(error))
-    except UsageError as error:
-        return _fail(ExitCode.USAGE, str(error), error.help)
-    except (PolicyStoreError, ListenError) as error:
+    except CommandError as error:
+        return _fail(error.code, str(error), error.help)
+    except PolicyStoreError as error:
         return _fail(ExitCode.USAGE, str(error))
-    except DemoError as error:
-        return _fail(ExitCode.INTERNAL, str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception as error:  # the one place that answers for what nobody foresaw
@@ -66,13 +61,23 @@ def _fail(code: ExitCode, message: str, help: str | None = None) -> ExitCode:  #
     return code
 
 
+class _Version(argparse.Action):
+    """Prints the version; looking it up costs more than many a run of a verb does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  # paid for by who asks
+
+        print(f"meshward {version('meshward')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
         epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input",
     )
-    parser.add_argument("--version", action="version", version=f"meshward {version('meshward')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for command in COMMANDS:
         verb = verbs.add_parser(

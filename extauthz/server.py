@@ -29,6 +29,7 @@ _OPTIONS = (
     # Two servers on one port would split the questions between two sets of policies.
     ("grpc.so_reuseport", 0),
 )
+_LAST_STEPS = 1.0
 _UNIX = "unix:"
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -67,7 +68,11 @@ class Server:
     async def stop(self, *, grace: float) -> None:
         """Take no new questions and answer those that are open, for at most `grace` seconds."""
         await self._health.enter_graceful_shutdown()
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
         await self._server.stop(grace)
+        # gRPC takes a call for ended before its own task is; one that outlives the loop ends in a traceback.
+        if calls:
+            await asyncio.wait(calls, timeout=_LAST_STEPS)
         if self._socket is not None:
             await asyncio.to_thread(self._socket.remove)
 

@@ -149,7 +149,7 @@ def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
     kind = address.WhichOneof("address")
     if kind != "socket_address":
         # RBAC finds a pipe in no CIDR range, so that it passes every `notIpBlocks`.
-        found = "missing" if kind is None else f"no IP address but a {kind}"
+        found = "missing" if kind is None else f"of kind `{kind}`, where policies compare IP addresses"
         raise MalformedRequestError(f"the {whose} address is {found}")
     socket = address.socket_address
     try:
@@ -170,7 +170,7 @@ def _ip(text: str) -> Address:
 def _metadata(filters: Mapping[str, Struct]) -> dict[str, dict[str, object]] | None:
     try:
         return {name: json_format.MessageToDict(value) for name, value in filters.items()} or None
-    except json_format.Error as error:  # numbers that JSON does not have
+    except (ValueError, json_format.Error) as error:  # numbers that JSON does not have
         raise MalformedRequestError("the dynamic metadata cannot be read") from error
 
 

@@ -26,9 +26,13 @@ def read_manifests(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     """Name and bytes of every file that `paths` lead to, directories recursively, in the order of their names.
 
     Raises:
-        PolicyStoreError: A path cannot be read, or there is nothing at any of them.
+        PolicyStoreError: A path cannot be read, a file is empty, or there is nothing at any of them.
     """
     files = [(display_name(str(path)), read_file(path)) for path in _each(paths)]
+    for name, data in files:
+        # What is about to be written is empty first, and would silently take its policies out of force.
+        if not data:
+            raise PolicyStoreError(f"{name} is empty: if it should declare nothing, remove it")
     if not files:
         raise PolicyStoreError(f"no manifests in {', '.join(paths)}: expected files named *.yaml, *.yml or *.json")
     return files

@@ -54,7 +54,7 @@ def ignore_all_but_the_last_value(patch: pytest.MonkeyPatch) -> None:
 
 
 def try_the_rules_in_the_order_given(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(predicates, "rule_id", lambda policy, index: "")  # noqa: ARG005  # called by position
+    patch.setattr(predicates, "rule_order", lambda policy, index: ("", ""))  # noqa: ARG005  # called by position
 
 
 def widen_a_network_by_one_bit(patch: pytest.MonkeyPatch) -> None:

@@ -160,9 +160,9 @@ def test_every_span_points_at_the_text_of_its_value(data: bytes) -> None:
                     pass
         spans = Spans.of(root)
         for path in spans:
-            node = node_at(root, path)
-            assert node is not None
-            assert spans[path] == node.span
+            found = node_at(root, path)
+            assert found is not None
+            assert spans[path] == found.span
 
 
 # Characters that YAML prints; JSON escapes of the others read the same and are tried by `ensure_ascii`.

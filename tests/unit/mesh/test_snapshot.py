@@ -1,0 +1,75 @@
+"""Which workload a request is for, and what it is not known for."""
+
+import re
+
+import pytest
+
+from authz.mesh_config import MeshConfig
+from authz.model import Action, Policy
+from authz.workload import Workload
+from mesh.errors import UnknownWorkloadError
+from mesh.snapshot import Snapshot
+
+API = Workload(namespace="shop", name="api", labels={"app": "api"}, service_account="api", addresses=("10.0.0.9",))
+CANARY = Workload(
+    namespace="shop", name="canary", labels={"app": "api"}, service_account="api", addresses=("10.0.0.8",)
+)
+JOB = Workload(namespace="shop", name="job", labels={"app": "job"}, service_account="api", addresses=("10.0.0.7",))
+DB = Workload(namespace="shop", name="db", labels={"app": "db"}, service_account="db", addresses=("10.0.0.6",))
+FOR_JOBS = Policy(namespace="shop", name="for-jobs", selector={"app": "job"}, action=Action.ALLOW)
+PRINCIPAL = "spiffe://cluster.local/ns/shop/sa/api"
+NOBODY = "spiffe://cluster.local/ns/shop/sa/none"
+
+
+def snapshot(*workloads: Workload) -> Snapshot:
+    return Snapshot(policies=[FOR_JOBS], workloads=workloads, config=MeshConfig(), revision="r1")
+
+
+def test_the_name_comes_before_the_principal_and_the_principal_before_the_address() -> None:
+    mesh = snapshot(API, DB)
+    assert mesh.find(workload="shop/db", principal=PRINCIPAL, address="10.0.0.9") is DB
+    assert mesh.find(workload=None, principal=PRINCIPAL, address="10.0.0.6") is API
+    assert mesh.find(workload=None, principal="spiffe://cluster.local/not-istio", address="10.0.0.6") is DB
+    assert mesh.find(workload=None, principal=None, address="10.0.0.6") is DB
+
+
+def test_workloads_of_one_account_are_as_good_as_one_where_the_same_policies_apply() -> None:
+    found = snapshot(API, CANARY).find(workload=None, principal=PRINCIPAL, address=None)
+    assert found in (API, CANARY)
+
+
+def test_workloads_of_one_account_with_different_policies_are_told_apart_by_address_or_not_at_all() -> None:
+    mesh = snapshot(API, JOB)
+    assert mesh.find(workload=None, principal=PRINCIPAL, address="10.0.0.7") is JOB
+    with pytest.raises(UnknownWorkloadError, match=r"any of `shop/api`, `shop/job`, with different policies: name it"):
+        mesh.find(workload=None, principal=PRINCIPAL, address="192.0.2.1")
+
+
+def test_workloads_of_one_name_with_different_policies_are_not_told_apart() -> None:
+    other = Workload(namespace="shop", name="api", labels={"app": "job"})
+    with pytest.raises(UnknownWorkloadError, match=r"several workloads are named `shop/api`"):
+        snapshot(API, other).find(workload="shop/api", principal=None, address=None)
+    same = Workload(namespace="shop", name="api", labels={"app": "api", "version": "2"})
+    assert snapshot(API, same).find(workload="shop/api", principal=None, address=None).name == "api"
+
+
+@pytest.mark.parametrize(
+    ("workload", "principal", "address", "reason"),
+    [
+        ("shop/none", PRINCIPAL, "10.0.0.9", "no workload `shop/none` in the manifests"),
+        ("", PRINCIPAL, "10.0.0.9", "no workload `` in the manifests"),
+        ("a\nb", None, None, "no workload `a␊b` in the manifests"),
+        (
+            None,
+            NOBODY,
+            "192.0.2.1",
+            f"no workload in the manifests has the destination's principal `{NOBODY}` and address `192.0.2.1`",
+        ),
+        (None, None, None, "the request names no destination"),
+    ],
+)
+def test_an_unknown_destination_is_refused_with_what_led_nowhere(
+    workload: str | None, principal: str | None, address: str | None, reason: str
+) -> None:
+    with pytest.raises(UnknownWorkloadError, match=f"^{re.escape(reason)}$"):
+        snapshot(API, DB).find(workload=workload, principal=principal, address=address)
