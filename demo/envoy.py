@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from demo.part import Part
 from demo.process import DemoError, Process
 from demo.wire import Endpoint, request_by_socket
 
@@ -37,7 +37,7 @@ def find_envoy() -> Path:
     return binary
 
 
-class Envoy:
+class Envoy(Part):
     """An Envoy that is ready for traffic, with one worker and an admin interface that only its owner can reach.
 
     `directory` becomes its own and private. Its log and its access log are there afterwards.
@@ -138,17 +138,6 @@ class Envoy:
     def stop(self) -> None:
         """End it. Ending it twice is harmless."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _is_ready(self) -> bool | None:
         try:

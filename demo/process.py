@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
+
+from demo.part import Part
 
 __all__ = ["DemoError", "Process", "wait_until"]
 
@@ -22,7 +23,7 @@ class DemoError(Exception):
     """A part did not start, died, or did not do what was waited for. The text says which and shows the end of its log."""
 
 
-class Process:
+class Process(Part):
     """A running child whose output goes to a file.
 
     It ends with `stop`, at the end of a `with`, or when the thread that made it ends, even if by SIGKILL: make it on a
@@ -83,17 +84,6 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def wait_until(read: Callable[[], T | None], what: str, *, seconds: float) -> T:

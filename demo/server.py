@@ -3,12 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from demo.part import Part
 from demo.process import Process
 
 __all__ = ["MESHWARD", "SOCKET", "Server"]
@@ -23,7 +22,7 @@ SOCKET = "ext-authz.sock"
 _START = 20.0
 
 
-class Server:
+class Server(Part):
     """`meshward serve`, ready to answer on `socket`.
 
     `directory` is private and its own, for the socket and for what the server prints.
@@ -70,14 +69,3 @@ class Server:
     def stop(self) -> None:
         """End it. Ending it twice is harmless."""
         self._process.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

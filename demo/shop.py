@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from authz.decision import Verdict
 from authz.mesh_config import PathNormalization
 from ca import Authority
 from demo import sidecar, tls, wire
 from demo.envoy import Envoy
+from demo.part import Part
 from demo.process import DemoError, wait_until
 from demo.server import MESHWARD, SOCKET, Server
 from demo.sidecar import Destination, InboundPort
@@ -90,7 +90,7 @@ class Outcome:
     check_us: int | None
 
 
-class Shop:
+class Shop(Part):
     """The running shop. Everything of it is in `directory`, and ends with `stop` or at the end of a `with`."""
 
     def __init__(self, directory: Path, *, command: Sequence[str] = MESHWARD) -> None:
@@ -149,17 +149,6 @@ class Shop:
     def stop(self) -> None:
         """End everything. Ending it twice is harmless."""
         self._parts.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # Starting
 

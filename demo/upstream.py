@@ -4,15 +4,14 @@ import http.server
 import json
 import socketserver
 import threading
-from types import TracebackType
-from typing import Self
 
+from demo.part import Part
 from demo.wire import Endpoint
 
 __all__ = ["Application", "EchoServer", "HttpApplication"]
 
 
-class Application:
+class Application(Part):
     """A server on a thread of its own and a port that the system chose. It ends with `stop` or at the end of a `with`."""
 
     def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
@@ -28,17 +27,6 @@ class Application:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 class HttpApplication(Application):
