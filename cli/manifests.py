@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from mesh.directory import DirectoryStore, Loaded
 from parser.diagnostics import Diagnostic, render
 
-__all__ = ["add_manifest_arguments", "print_diagnostics", "print_loaded", "store_of"]
+__all__ = ["add_manifest_arguments", "print_diagnostics", "print_loaded", "print_skipped", "store_of"]
 
 
 def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +39,13 @@ def print_loaded(loaded: Loaded, *, verbose: bool) -> None:
     """What there is to say about manifests without errors, on standard error: in full if `verbose`."""
     if verbose:
         print_diagnostics(loaded.warnings, loaded.sources)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(loaded.skipped.items()))
-        print(f"skipped: {kinds or 'nothing'}", file=sys.stderr)
+        print_skipped(loaded.skipped)
     elif loaded.warnings:
         count = len(loaded.warnings)
         print(f"meshward: {count} warning{'' if count == 1 else 's'} in the manifests, -v shows them", file=sys.stderr)
+
+
+def print_skipped(skipped: Mapping[str, int]) -> None:
+    """How many documents of which kinds were not meshward's business, on standard error."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
+    print(f"meshward: skipped {kinds or 'nothing'}", file=sys.stderr)

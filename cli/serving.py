@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics, print_loaded, store_of
+from cli.manifests import print_diagnostics, print_skipped, store_of
 from extauthz.decision_log import DecisionLog
 from extauthz.server import ListenError, Server
 from extauthz.service import AuthorizationService
@@ -39,8 +39,13 @@ def serve(arguments: argparse.Namespace) -> ExitCode:
 
 async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> ExitCode:
     def on_load(loaded: Loaded) -> None:
-        print_loaded(loaded, verbose=arguments.verbose)
+        # What a server does not enforce must be seen by whoever starts it, asked for or not.
+        print_diagnostics(loaded.warnings, loaded.sources)
+        if arguments.verbose:
+            print_skipped(loaded.skipped)
         snapshot = loaded.snapshot
+        for gap in snapshot.gaps():
+            _logger.warning("%s", gap)
         _logger.info(
             "revision %s in force: %d policies, %d workloads, from %d files",
             snapshot.revision,

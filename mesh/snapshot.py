@@ -1,10 +1,10 @@
 """Snapshot: everything that decisions depend on, at one revision, compiled."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from authz.decision import Match
 from authz.mesh_config import MeshConfig
-from authz.model import Policy
+from authz.model import Action, Policy
 from authz.selection import select
 from authz.span import Span
 from authz.tree import DecisionTree, compile_policies
@@ -53,6 +53,19 @@ class Snapshot:
         if len(self._spelled_out) < _SPELLED_OUT_LIMIT + len(self.registry):
             self._spelled_out[key] = tree
         return tree
+
+    def gaps(self) -> Iterator[str]:
+        """What its policies ask for and this version does not do, a sentence each."""
+        if any(attribute.key.startswith("request.auth.") for tree in self._trees.values() for attribute in tree.reads):
+            yield (
+                "policies look at tokens, and this version verifies none: on live requests `request.auth.*` and "
+                "`requestPrincipals` never match, and their negations always do"
+            )
+        if custom := sorted(policy.id for policy in self.policies if policy.action is Action.CUSTOM):
+            yield (
+                f"this version asks no external authorizer: what the rules of {', '.join(custom)} match is denied, as "
+                "Istio does for a provider that it cannot use"
+            )
 
     def place(self, match: Match) -> Span | None:
         """Where the rule that matched is written, as far as the policies came from documents."""

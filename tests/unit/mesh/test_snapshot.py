@@ -5,7 +5,7 @@ import re
 import pytest
 
 from authz.mesh_config import MeshConfig
-from authz.model import Action, Policy
+from authz.model import Action, Policy, Rule, Source
 from authz.workload import Workload
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
@@ -73,3 +73,12 @@ def test_an_unknown_destination_is_refused_with_what_led_nowhere(
 ) -> None:
     with pytest.raises(UnknownWorkloadError, match=f"^{re.escape(reason)}$"):
         snapshot(API, DB).find(workload=workload, principal=principal, address=address)
+
+
+def test_what_policies_ask_for_and_is_not_done_is_said() -> None:
+    tokens = Policy(namespace="shop", name="tokens", rules=(Rule(sources=(Source(request_principals=("*",)),)),))
+    custom = Policy(namespace="shop", name="ask", action=Action.CUSTOM, provider="opa", rules=(Rule(),))
+    workloads = [Workload(namespace="shop", name="api")]
+    gaps = list(Snapshot(policies=(tokens, custom), workloads=workloads, config=MeshConfig(), revision="1").gaps())
+    assert [("tokens" in gap, "shop/ask" in gap) for gap in gaps] == [(True, False), (False, True)]
+    assert not list(Snapshot(policies=(), workloads=workloads, config=MeshConfig(), revision="1").gaps())
