@@ -84,7 +84,7 @@ class Snapshot:
             candidates = self.registry.named(workload)
         else:
             candidates = self.registry.candidates(principal=principal, address=address)
-        if len({id(self.tree(candidate)) for candidate in candidates}) > 1:
+        if len(candidates) > 1 and len({id(self.tree(candidate)) for candidate in candidates}) > 1:
             raise UnknownWorkloadError(_ambiguous(candidates))
         return candidates[0]
 

@@ -166,11 +166,10 @@ def _headers(value: object) -> dict[str, tuple[str, ...]]:
                 f"`{name}` is no header here",
                 help="method, path, host and scheme stand beside `headers`, under their own names",
             )
-        path = ("request", "headers", name)
-        if isinstance(lines, list):
-            values = tuple([_required_text(line, path) for line in lines])
-        else:
-            values = (_required_text(lines, path),)
+        values = tuple(lines) if isinstance(lines, list) else (lines,)
+        for line in values:
+            if not isinstance(line, str):
+                _required_text(line, ("request", "headers", name))
         headers[lower] = headers[lower] + values if lower in headers else values
     return headers
 
