@@ -17,7 +17,7 @@ REQUESTS = SEEDS.map(random_attributes)
 POLICY_SETS = SEEDS.map(random_policies)
 POLICIES = SEEDS.map(lambda random: random_policy(random, "z"))
 TRUST_DOMAINS = ("cluster.local",)
-law = settings(max_examples=500, deadline=None)
+law = settings(max_examples=500)
 
 
 def of(policies: tuple[Policy, ...], attributes: Attributes) -> Decision:

@@ -46,7 +46,7 @@ def fail(policies: tuple[Policy, ...], attributes: Attributes, trust_domains: tu
     assert tree.decide(attributes) == expected, f"{policies=}\n{attributes=}\n{trust_domains=}"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.integers(0, 2**32))
 def test_the_tree_decides_what_the_reference_decides(seed: int) -> None:
     check_agreement(seed)

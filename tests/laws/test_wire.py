@@ -110,7 +110,7 @@ ANYTHING = st.deferred(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ANYTHING)
 def test_any_question_is_read_or_refused(question: CheckRequest) -> None:
     try:
@@ -122,7 +122,7 @@ def test_any_question_is_read_or_refused(question: CheckRequest) -> None:
     assert asked.attributes.destination_ip is not None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ANYTHING)
 def test_any_question_is_answered_and_never_allowed_by_policies_that_allow_nothing(question: CheckRequest) -> None:
     for asked in (ALLOWS_NOTHING, service(workload=None)):
@@ -133,7 +133,7 @@ def test_any_question_is_answered_and_never_allowed_by_policies_that_allow_nothi
         assert answer.dynamic_metadata["reason"] != "internal error"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_bytes_with_a_fault_are_answered_and_never_allowed_by_policies_that_allow_nothing(data: st.DataObject) -> None:
     question = questions.http(headers=[("x-role", "buyer"), ("x-bin", "café")])
@@ -148,7 +148,7 @@ def test_bytes_with_a_fault_are_answered_and_never_allowed_by_policies_that_allo
         assert answer.dynamic_metadata["reason"] != "internal error"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b"\x0a\x00")
@@ -156,7 +156,7 @@ def test_bytes_that_are_no_question_are_denied_even_where_everything_is_allowed(
     assert ask(ALLOWS_ALL, data).status.code == PERMISSION_DENIED
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(PEM) - 1), st.integers(1, 127))
 def test_a_certificate_with_a_fault_is_read_or_refused(position: int, byte: int) -> None:
     question = questions.http()

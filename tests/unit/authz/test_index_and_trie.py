@@ -9,7 +9,7 @@ from authz.matcher import Matcher, Namespace, matches
 from authz.trie import Trie
 from tests.unit.authz import strategies as some
 
-law = settings(max_examples=600, deadline=None)
+law = settings(max_examples=600)
 prefixes = st.text(alphabet="ab/*", max_size=6)
 
 

@@ -31,7 +31,7 @@ from authz.matcher import (
 )
 from tests.unit.authz import strategies as some
 
-law = settings(max_examples=600, deadline=None)
+law = settings(max_examples=600)
 METACHARACTERS = ".^$*+?{}[]()|\\-"
 
 

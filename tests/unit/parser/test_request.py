@@ -194,7 +194,7 @@ JSON = st.recursive(
 PLACES = list(FULL) + [f"{name}.{field}" for name, part in FULL.items() if isinstance(part, dict) for field in part]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from([*PLACES, "request.headers.x", "destination.labels"]), JSON)
 def test_reading_is_total(path: str, value: object) -> None:
     try:
