@@ -15,6 +15,10 @@ from demo.shop import Outcome, Shop
 __all__ = ["is_as_expected", "play", "run"]
 
 
+# Narrower terminals show the deciding rule below the call that it decided.
+_WIDE = 120
+
+
 def run(console: Console) -> bool:
     """Play all scenes and print them; say whether everything was as expected.
 
@@ -53,7 +57,8 @@ def play(scene: Scene, shop: Shop) -> Outcome:
 
 def _play_all(console: Console, shop: Shop) -> int:
     """How many of the scenes went as expected. What was played is printed even if a later scene breaks off."""
-    table = _table()
+    wide = console.width >= _WIDE
+    table = _table(wide=wide)
     good = 0
     try:
         for scene in SCENES:
@@ -62,7 +67,7 @@ def _play_all(console: Console, shop: Shop) -> int:
             if scene.before is not None:
                 table.add_section()
                 table.add_row("", Text(str(scene.before), style="italic"))
-            table.add_row(*_row(scene, outcome))
+            table.add_row(*_row(scene, outcome, wide=wide))
             good += is_as_expected(scene.expected, outcome)
     finally:
         console.print(table)
@@ -74,26 +79,32 @@ def is_as_expected(expected: Expected, outcome: Outcome) -> bool:
     return expected == Expected(outcome.verdict, outcome.policy, outcome.rule)
 
 
-def _table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="policies/shop, decided by meshward in front of real Envoys")
+def _table(*, wide: bool) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, title="policies/shop, decided by meshward in front of real Envoys", pad_edge=False
+    )
     # Folded, on a narrow terminal: a path that ends in dots would be one of our own making.
-    for name in ("who", "what", "expected", "got"):
-        table.add_column(name, overflow="fold")
-    table.add_column("status", justify="right")
-    table.add_column("decided by", overflow="fold")
-    table.add_column("added", justify="right")
+    table.add_column("who", overflow="fold")
+    table.add_column("what" if wide else "what, and decided by", overflow="fold")
+    for name in ("expected", "got"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("status", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("decided by", overflow="fold")
+    table.add_column("added", justify="right", no_wrap=True)
     return table
 
 
-def _row(scene: Scene, outcome: Outcome) -> list[str | Text]:
+def _row(scene: Scene, outcome: Outcome, *, wide: bool) -> list[str | Text]:
     good = is_as_expected(scene.expected, outcome)
+    what, decided_by = Text(str(scene.call)), Text(_deciding(outcome))
     return [
         scene.caller.value,
-        Text(str(scene.call)),
+        what if wide else Text("\n").join([what, Text("→ ") + decided_by]),
         scene.expected.verdict.value,
         Text(outcome.verdict.value if good else f"{outcome.verdict.value} ✗", style=_style(outcome, good=good)),
         "closed" if outcome.status is None and outcome.verdict is Verdict.DENY else str(outcome.status or ""),
-        Text(_deciding(outcome)),
+        *([decided_by] if wide else []),
         "" if outcome.check_us is None else f"{outcome.check_us / 1000:.1f} ms",
     ]
 
