@@ -58,11 +58,12 @@ class Decision:
     shadow_deny: Shadow | None = None
     shadow_allow: Shadow | None = None
     audit: bool = False
+    denied_with: int = 403
 
     @property
     def status(self) -> int:
         """The HTTP status that the caller sees instead of the upstream's, 200 where it is let through."""
-        return 200 if self.verdict is Verdict.ALLOW else 403
+        return 200 if self.verdict is Verdict.ALLOW else self.denied_with
 
 
 def rule_id(policy: Policy, index: int) -> str:

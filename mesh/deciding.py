@@ -4,12 +4,13 @@ from dataclasses import replace
 
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
-from authz.decision import Decision, Match, Shadow
+from authz.decision import Decision, Match, Shadow, Stage, Verdict
+from authz.normalization import RefusedPathError, normalize_path
 from authz.workload import Workload
 from mesh.snapshot import Snapshot
 from parser.request import RequestDocument
 
-__all__ = ["decide", "decision_document"]
+__all__ = ["decide", "decide_as_sent", "decision_document"]
 
 
 def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
@@ -22,6 +23,26 @@ def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
     """
     workload = _workload(snapshot, document)
     return snapshot.tree(workload).decide(_completed(document.attributes, workload))
+
+
+def decide_as_sent(snapshot: Snapshot, document: RequestDocument) -> Decision:
+    """As `decide`, for a path as the client sent it: the proxy's path normalization comes first.
+
+    A path that the proxy refuses is denied with its 400.
+
+    Raises:
+        UnknownWorkloadError: As `decide`.
+    """
+    attributes = document.attributes
+    if attributes.path is None:
+        return decide(snapshot, document)
+    try:
+        path = normalize_path(attributes.path, snapshot.config.path_normalization)
+    except RefusedPathError as error:
+        return Decision(
+            verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=str(error), denied_with=400
+        )
+    return decide(snapshot, replace(document, attributes=replace(attributes, path=path)))
 
 
 def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:

@@ -11,7 +11,7 @@ import orjson
 from authz.decision import Decision, Verdict
 from cli.command import Command, ExitCode, UsageError
 from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
-from mesh.deciding import decide, decision_document
+from mesh.deciding import decide, decide_as_sent, decision_document
 from mesh.errors import UnknownWorkloadError
 from mesh.files import STDIN, display_name, read_file
 from mesh.snapshot import Snapshot
@@ -32,6 +32,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--requests", metavar="FILE", help="request documents, one a line of JSON; - for standard input"
     )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument(
+        "--normalize",
+        action="store_true",
+        help="take paths as clients send them, and do to them first what the mesh's pathNormalization says",
+    )
     parser.add_argument("--exit-code", action="store_true", help="end with 3 if a request is denied")
 
 
@@ -42,7 +47,8 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     loaded = store_of(arguments).load()
     assert loaded is not None  # noqa: S101  # only a known revision loads as nothing
     print_loaded(loaded, verbose=arguments.verbose)
-    answer = _Answer(loaded.snapshot, arguments.output, sys.stdout)
+    how = decide_as_sent if arguments.normalize else decide
+    answer = _Answer(loaded.snapshot, how, output=arguments.output, out=sys.stdout)
     ok = answer.document(arguments.request) if arguments.request else answer.lines(arguments.requests)
     if not ok:
         return ExitCode.INVALID
@@ -52,8 +58,11 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 class _Answer:
     """Decides requests and prints the decisions."""
 
-    def __init__(self, snapshot: Snapshot, output: str, out: TextIO) -> None:
+    def __init__(
+        self, snapshot: Snapshot, how: Callable[[Snapshot, RequestDocument], Decision], *, output: str, out: TextIO
+    ) -> None:
         self._snapshot = snapshot
+        self._how = how
         self._written: Callable[[Decision], bytes] = self._as_json if output == "json" else self._as_text
         # The decision is kept beside what was written of it, so that its identity stays its own.
         self._kept: dict[int, tuple[Decision, bytes]] = {}
@@ -89,7 +98,7 @@ class _Answer:
         return not wrong
 
     def _decide(self, document: RequestDocument) -> None:
-        decision = decide(self._snapshot, document)
+        decision = self._how(self._snapshot, document)
         self.denied += decision.verdict is Verdict.DENY
         # The tree makes most decisions once and answers with them again and again; so is what is written of them.
         kept = self._kept.get(id(decision))
