@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from authz.model import Policy, TargetRef
 from authz.workload import Workload
 
-__all__ = ["GATEWAY_LABEL", "applies", "select"]
+__all__ = ["GATEWAY_LABEL", "applies", "select", "selects"]
 
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 """The label by which a workload says that it is a gateway of the Gateway API, and which."""
@@ -22,11 +22,12 @@ def applies(policy: Policy, workload: Workload, *, root_namespace: str) -> bool:
         return False
     if policy.target_refs:
         return any(_attaches(reference, policy, workload) for reference in policy.target_refs)
-    return policy.selector is None or _is_subset(policy.selector, workload.labels)
+    return policy.selector is None or selects(policy.selector, workload)
 
 
-def _is_subset(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in wanted.items())
+def selects(selector: Mapping[str, str], workload: Workload) -> bool:
+    """Whether `workload` has all the labels of `selector`."""
+    return all(workload.labels.get(name) == value for name, value in selector.items())
 
 
 def _attaches(reference: TargetRef, policy: Policy, workload: Workload) -> bool:

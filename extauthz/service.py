@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
-from authz.tree import DecisionTree
+from authz.workload import Workload
 from extauthz.decision_log import DecisionLog, request_document
 from extauthz.wire import Asked, Destination, MalformedRequestError, readings, to_asked, to_response
-from mesh.deciding import decision_document
+from mesh.deciding import decide_for, decision_document
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
 
@@ -78,11 +78,11 @@ class AuthorizationService:
             workload = snapshot.find(
                 workload=destination.workload, principal=destination.principal, address=destination.address
             )
-            tree = snapshot.tree(workload)
-            attributes, decision = _most_restrictive(tree, asked)
+            consulted = snapshot.tree(workload).headers
+            attributes, decision = _most_restrictive(snapshot, workload, asked, consulted)
         except (MalformedRequestError, UnknownWorkloadError) as error:
             return _refused(str(error), destination, asked.attributes)
-        return _Decided(decision, replace(destination, workload=workload.id), attributes, tree.headers)
+        return _Decided(decision, replace(destination, workload=workload.id), attributes, consulted)
 
 
 def _refused(reason: str, destination: Destination | None = None, attributes: Attributes | None = None) -> _Decided:
@@ -103,7 +103,9 @@ def _write(log: DecisionLog, decided: _Decided, revision: str, started: float) -
     log.write(request, decision_document(decision, revision=revision), duration_us=duration_us)
 
 
-def _most_restrictive(tree: DecisionTree, asked: Asked) -> tuple[Attributes, Decision]:
+def _most_restrictive(
+    snapshot: Snapshot, workload: Workload, asked: Asked, consulted: frozenset[str]
+) -> tuple[Attributes, Decision]:
     """The decision, and the reading of the request that led to it: the first that denies, where there are several."""
-    decided = [(attributes, tree.decide(attributes)) for attributes in readings(asked, tree.headers)]
+    decided = [(attributes, decide_for(snapshot, workload, attributes)) for attributes in readings(asked, consulted)]
     return next((each for each in decided if each[1].verdict is Verdict.DENY), decided[0])

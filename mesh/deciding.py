@@ -6,11 +6,12 @@ from authn.claims import as_policies_see
 from authz.attributes import Attributes
 from authz.decision import Decision, Match, Shadow, Stage, Verdict
 from authz.normalization import RefusedPathError, normalize_path
+from authz.peer_authentication import MtlsMode
 from authz.workload import Workload
 from mesh.snapshot import Snapshot
 from parser.request import RequestDocument
 
-__all__ = ["decide", "decide_as_sent", "decision_document"]
+__all__ = ["decide", "decide_as_sent", "decide_for", "decision_document"]
 
 
 def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
@@ -22,7 +23,28 @@ def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
         UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
     """
     workload = _workload(snapshot, document)
-    return snapshot.tree(workload).decide(_completed(document.attributes, workload))
+    return decide_for(snapshot, workload, _completed(document.attributes, workload))
+
+
+def decide_for(snapshot: Snapshot, workload: Workload, attributes: Attributes) -> Decision:
+    """The decision about a request for `workload`: whether its port takes plaintext, then what the policies say.
+
+    Where mTLS is demanded, Istio closes a plaintext connection; who is asked instead denies what comes over it.
+    """
+    if not attributes.identities:
+        mode = snapshot.mtls_mode(workload, attributes.destination_port)
+        if mode is MtlsMode.STRICT:
+            return _PLAINTEXT
+    return snapshot.tree(workload).decide(attributes)
+
+
+_PLAINTEXT = Decision(
+    verdict=Verdict.DENY,
+    stage=Stage.NONE,
+    action=None,
+    match=None,
+    reason="plaintext, where PeerAuthentication demands mTLS",
+)
 
 
 def decide_as_sent(snapshot: Snapshot, document: RequestDocument) -> Decision:

@@ -57,6 +57,7 @@ class DirectoryStore:
             raise InvalidManifestsError(diagnostics, sources, revision=revision)
         snapshot = Snapshot(
             policies=manifests.policies,
+            peer_authentications=manifests.peer_authentications,
             workloads=manifests.workloads,
             config=config or MeshConfig(),
             revision=revision,

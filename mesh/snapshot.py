@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from authz.decision import Match
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
+from authz.peer_authentication import MtlsMode, PeerAuthentication, mtls_mode
 from authz.selection import select
 from authz.span import Span
 from authz.tree import DecisionTree, compile_policies
@@ -18,22 +19,40 @@ _SPELLED_OUT_LIMIT = 1024
 
 
 class Snapshot:
-    """Policies, workloads and the mesh configuration at `revision`. What it answers never changes.
+    """Policies of both kinds, workloads and the mesh configuration at `revision`. What it answers never changes.
 
     The trees of all its workloads are compiled when it is made; workloads with the same policies share one.
     """
 
-    __slots__ = ("_by_id", "_spelled_out", "_trees", "config", "policies", "registry", "revision")
+    __slots__ = (
+        "_by_id",
+        "_modes",
+        "_spelled_out",
+        "_trees",
+        "config",
+        "peer_authentications",
+        "policies",
+        "registry",
+        "revision",
+    )
 
-    def __init__(
-        self, *, policies: Sequence[Policy], workloads: Iterable[Workload], config: MeshConfig, revision: str
+    def __init__(  # what a mesh declares
+        self,
+        *,
+        policies: Sequence[Policy],
+        workloads: Iterable[Workload],
+        config: MeshConfig,
+        revision: str,
+        peer_authentications: Sequence[PeerAuthentication] = (),
     ) -> None:
         self.policies = tuple(policies)
+        self.peer_authentications = tuple(peer_authentications)
         self._by_id = {policy.id: policy for policy in self.policies}
         self.registry = Registry(workloads)
         self.config = config
         self.revision = revision
         self._trees: dict[tuple[int, ...], DecisionTree] = {}
+        self._modes: dict[tuple[str, frozenset[tuple[str, str]], int | None], MtlsMode] = {}
         self._spelled_out: dict[tuple[str, frozenset[tuple[str, str]]], DecisionTree] = {}
         for workload in self.registry:
             self.tree(workload)
@@ -53,6 +72,15 @@ class Snapshot:
         if len(self._spelled_out) < _SPELLED_OUT_LIMIT + len(self.registry):
             self._spelled_out[key] = tree
         return tree
+
+    def mtls_mode(self, workload: Workload, port: int | None) -> MtlsMode:
+        """What `port` of `workload` takes, by the PeerAuthentications that speak for it."""
+        key = (workload.namespace, frozenset(workload.labels.items()), port)
+        if (mode := self._modes.get(key)) is None:
+            mode = mtls_mode(self.peer_authentications, workload, port, root_namespace=self.config.root_namespace)
+            if len(self._modes) < _SPELLED_OUT_LIMIT + len(self.registry):
+                self._modes[key] = mode
+        return mode
 
     def gaps(self) -> Iterator[str]:
         """What its policies ask for and this version does not do, a sentence each."""

@@ -11,6 +11,7 @@ from parser.decode import Decoder, is_null
 from parser.diagnostics import quoted
 from parser.envelope import DRY_RUN, Envelope, check_policy_envelope, read_envelope
 from parser.problems import Problems
+from parser.selector import decode_selector
 from parser.validation import validate
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, described
@@ -25,7 +26,6 @@ VERSIONS = ("v1", "v1beta1")
 _MAX_RULES = 512
 _MAX_SOURCES = 512
 _MAX_TARGETS = 16
-_MAX_LABEL = 63
 
 # The fields of the document, and what the model calls them.
 _SOURCE = {
@@ -189,7 +189,7 @@ class _Reader:
 
     def _targets(self, spec: Mapping[str, Node]) -> tuple[dict[str, str] | None, tuple[TargetRef, ...]]:
         selector_node, one, several = spec.get("selector"), spec.get("targetRef"), spec.get("targetRefs")
-        selector = None if selector_node is None else self._selector(selector_node)
+        selector = None if selector_node is None else decode_selector(selector_node, self._decoder)
         targets = self._decoder.items(several, "targetRefs")
         given = [each for each in (selector_node, one, several if targets else None) if each is not None]
         if len(given) > 1:
@@ -207,46 +207,6 @@ class _Reader:
         refs = tuple(self._target(target, "targetRefs") for target in targets[:_MAX_TARGETS])
         # The older field counts only where the list is empty.
         return selector, refs or (() if one is None else (self._target(one, "targetRef"),))
-
-    def _selector(self, node: Node) -> dict[str, str]:
-        fields = self._decoder.fields(node, "selector", ("matchLabels",))
-        labels_node = fields.get("matchLabels")
-        labels = self._decoder.labels(labels_node, "matchLabels")
-        if (
-            not labels
-            and not self._broken(node)
-            and not self._broken(labels_node)
-            and _entries(node).keys() <= {"matchLabels"}
-        ):
-            # S4
-            self._problems.warning(
-                "empty-selector",
-                "a selector without labels selects every workload",
-                node.span,
-                help="remove `selector`, or add labels",
-            )
-        for key, value in labels.items():
-            written = labels_node.keys[key] if isinstance(labels_node, MappingNode) else node
-            if not key:
-                # S2
-                self._problems.error("empty-label", "a label needs a key", written.span, help="write the label's key")
-            if "*" in key or "*" in value:
-                # S3
-                self._problems.error(
-                    "wildcard-label",
-                    f"no wildcards in labels: {quoted(f'{key}: {value}')}",
-                    written.span,
-                    help="name the label in full",
-                )
-            if len(value) > _MAX_LABEL:
-                # S8
-                self._problems.error(
-                    "long-label",
-                    f"the value of a label has at most {_MAX_LABEL} characters",
-                    written.span,
-                    help="shorten it",
-                )
-        return labels
 
     def _target(self, node: Node, name: str) -> TargetRef:
         fields = self._decoder.fields(node, name, _TARGET)
@@ -376,7 +336,3 @@ class _Reader:
         self._problems.error(
             f"null-{name}", f"expected a mapping in `{name}`, got {described(node)}", node.span, help=remedy
         )
-
-
-def _entries(node: Node) -> Mapping[str, Node]:
-    return node.entries if isinstance(node, MappingNode) else {}

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from authz.mesh_config import MeshConfig
 from authz.model import Policy
+from authz.peer_authentication import PeerAuthentication
 from authz.span import Span
 from authz.workload import Workload
-from parser import authorization_policy, workloads
+from parser import authorization_policy, peer_authentication, workloads
 from parser.decode import Decoder, is_null
 from parser.diagnostics import Diagnostic, Severity, quoted
 from parser.envelope import check_policy_envelope, kind_of, read_envelope
@@ -20,8 +22,10 @@ from parser.yaml_text import text_for_excerpts
 
 __all__ = ["Manifests", "parse_manifests"]
 
-_NOT_ENFORCED = ("RequestAuthentication", "PeerAuthentication")
-_SECURITY_KINDS = (authorization_policy.KIND, *_NOT_ENFORCED)
+_NOT_ENFORCED = ("RequestAuthentication",)
+_SECURITY_KINDS = (authorization_policy.KIND, peer_authentication.KIND, *_NOT_ENFORCED)
+P = TypeVar("P", Policy, PeerAuthentication)
+
 _NO_KIND = "no kind"
 _MISSPELT = 0.8
 _LONGEST_KIND = 63  # Kubernetes allows no more
@@ -31,12 +35,13 @@ _LONGEST_KIND = 63  # Kubernetes allows no more
 class Manifests:
     """What a set of files declares.
 
-    A policy or workload with an error is not among `policies` and `workloads`; whoever enforces must refuse the whole
+    A policy or workload with an error is not among them; whoever enforces must refuse the whole
     where `errors` says so. `skipped` counts the documents of kinds that are not used. `diagnostics` are in the order of
     files given, then of places. `texts` are the texts of the files that diagnostics point into, for `render`.
     """
 
     policies: tuple[Policy, ...] = ()
+    peer_authentications: tuple[PeerAuthentication, ...] = ()
     workloads: tuple[Workload, ...] = ()
     mesh_config: MeshConfig | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -59,6 +64,7 @@ def parse_manifests(files: Iterable[tuple[str, bytes]], *, default_namespace: st
         count += 1
     return Manifests(
         policies=tuple(collector.policies.values()),
+        peer_authentications=tuple(collector.peer_authentications.values()),
         workloads=tuple(collector.workloads),
         mesh_config=collector.mesh_config,
         skipped=dict(sorted(collector.skipped.items())),
@@ -76,6 +82,7 @@ class _Collector:
         self._problems = Problems()
         self._mesh_config_at: Span | None = None
         self.policies: dict[str, Policy] = {}
+        self.peer_authentications: dict[str, PeerAuthentication] = {}
         self.workloads: list[Workload] = []
         self.mesh_config: MeshConfig | None = None
         self.skipped: Counter[str] = Counter()
@@ -150,7 +157,14 @@ class _Collector:
                 node, self._problems, default_namespace=self._default_namespace
             )
             if policy is not None:
-                self._policy(policy)
+                self._policy(policy, self.policies)
+            return
+        if kind == peer_authentication.KIND:
+            peer = peer_authentication.decode_peer_authentication(
+                node, self._problems, default_namespace=self._default_namespace
+            )
+            if peer is not None:
+                self._policy(peer, self.peer_authentications)
             return
         decoder = Decoder(self._problems)
         envelope = read_envelope(node, decoder, default_namespace=self._default_namespace)
@@ -163,13 +177,14 @@ class _Collector:
         )
         self.skipped[kind] += 1
 
-    def _policy(self, policy: Policy) -> None:
-        first = self.policies.setdefault(policy.id, policy)
-        if first is not policy and (span := policy.span("metadata", "name")) is not None:
+    def _policy(self, policy: P, known: dict[str, P]) -> None:
+        place = policy.spans.get(("metadata", "name"))
+        first = known.setdefault(policy.id, policy)
+        if first is not policy and place is not None:
             self._problems.error(
                 "duplicate-policy",
-                f"policy `{policy.id}` is here and at {first.span('metadata', 'name')}",
-                span,
+                f"policy `{policy.id}` is here and at {first.spans[('metadata', 'name')]}",
+                place,
                 help="rename one of them, or remove it: a cluster keeps only the last",
             )
 

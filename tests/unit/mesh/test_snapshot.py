@@ -1,12 +1,17 @@
 """Which workload a request is for, and what it is not known for."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from authz.attributes import Attributes, Protocol
+from authz.decision import Verdict
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy, Rule, Source
+from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.workload import Workload
+from mesh.deciding import decide_for
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
 
@@ -82,3 +87,24 @@ def test_what_policies_ask_for_and_is_not_done_is_said() -> None:
     gaps = list(Snapshot(policies=(tokens, custom), workloads=workloads, config=MeshConfig(), revision="1").gaps())
     assert [("tokens" in gap, "shop/ask" in gap) for gap in gaps] == [(True, False), (False, True)]
     assert not list(Snapshot(policies=(), workloads=workloads, config=MeshConfig(), revision="1").gaps())
+
+
+def test_plaintext_is_denied_where_mtls_is_demanded_whatever_the_policies_say() -> None:
+    everything = Policy(namespace="shop", name="everything", rules=(Rule(),))
+    strict = PeerAuthentication(
+        namespace="shop",
+        name="strict",
+        selector={"app": "api"},
+        mode=MtlsMode.STRICT,
+        port_modes={9090: MtlsMode.PERMISSIVE},
+    )
+    snapshot = Snapshot(
+        policies=(everything,), peer_authentications=(strict,), workloads=[API], config=MeshConfig(), revision="1"
+    )
+    plaintext, identified = Attributes(destination_port=8080), Attributes(identities=("spiffe://x/y",))
+    assert decide_for(snapshot, API, plaintext).reason == "plaintext, where PeerAuthentication demands mTLS"
+    assert decide_for(snapshot, API, plaintext).verdict is Verdict.DENY
+    assert decide_for(snapshot, API, replace(plaintext, protocol=Protocol.TCP)).verdict is Verdict.DENY
+    assert decide_for(snapshot, API, identified).verdict is Verdict.ALLOW
+    assert decide_for(snapshot, API, Attributes(destination_port=9090)).verdict is Verdict.ALLOW
+    assert decide_for(snapshot, DB, plaintext).verdict is Verdict.ALLOW

@@ -79,11 +79,10 @@ def test_a_list_of_something_else_is_an_error(items: str) -> None:
     assert manifests(f"apiVersion: v1\nkind: List\n{items}\n").errors
 
 
-@pytest.mark.parametrize("kind", ["RequestAuthentication", "PeerAuthentication"])
-def test_kinds_that_are_not_enforced_yet_are_named(kind: str) -> None:
-    text = f"apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n"
+def test_a_kind_that_is_not_enforced_yet_is_named() -> None:
+    text = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: a}\nspec: {}\n"
     assert found(text) == [("warning", "not-enforced", 2)]
-    assert manifests(text).skipped == {kind: 1}
+    assert manifests(text).skipped == {"RequestAuthentication": 1}
 
 
 @pytest.mark.parametrize("kind", ["RequestAuthentication", "PeerAuthentication"])
