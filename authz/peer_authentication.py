@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from authz.selection import GATEWAY_LABEL, selects
 from authz.span import Path, Span
 from authz.workload import Workload
 
-__all__ = ["MtlsMode", "PeerAuthentication", "mtls_mode"]
+__all__ = ["MtlsMode", "PeerAuthentication", "PortMode", "port_mode"]
 
 
 class MtlsMode(Enum):
@@ -38,29 +39,40 @@ class PeerAuthentication:
         return f"{self.namespace}/{self.name}"
 
 
-def mtls_mode(
+class PortMode(NamedTuple):
+    """What a port takes, never `UNSET`, and the id of the policy that says so; empty where it is the default."""
+
+    mode: MtlsMode
+    by: str
+
+
+def port_mode(
     policies: Iterable[PeerAuthentication], workload: Workload, port: int | None, *, root_namespace: str
-) -> MtlsMode:
-    """What `port` of `workload` takes; the workload's own mode where the port is not known. Never `UNSET`.
+) -> PortMode:
+    """What `port` of `workload` takes; what the workload does where the port is not known.
 
     Gateways say it in their own configuration: no PeerAuthentication speaks for them, and theirs is PERMISSIVE here.
     """
     if GATEWAY_LABEL in workload.labels:
-        return MtlsMode.PERMISSIVE
+        return _DEFAULT
     # Of each scope the oldest counts, as a whole (5.1, 3).
     oldest: dict[str, PeerAuthentication] = {}
     for policy in sorted(policies, key=lambda each: (each.created, each.name)):
         scope = _scope(policy, workload, root_namespace)
         if scope is not None:
             oldest.setdefault(scope, policy)
-    mode = MtlsMode.PERMISSIVE
-    for scope in ("mesh", "namespace", "workload"):
+    own = oldest.get("workload")
+    if own is not None and port is not None:
+        mode = own.port_modes.get(port, MtlsMode.UNSET)
+        if mode is not MtlsMode.UNSET:
+            return PortMode(mode, own.id)
+    for scope in ("workload", "namespace", "mesh"):
         if scope in oldest and oldest[scope].mode is not MtlsMode.UNSET:
-            mode = oldest[scope].mode
-    if "workload" in oldest and port is not None:
-        own = oldest["workload"].port_modes.get(port, MtlsMode.UNSET)
-        return mode if own is MtlsMode.UNSET else own
-    return mode
+            return PortMode(oldest[scope].mode, oldest[scope].id)
+    return _DEFAULT
+
+
+_DEFAULT = PortMode(MtlsMode.PERMISSIVE, "")
 
 
 def _scope(policy: PeerAuthentication, workload: Workload, root_namespace: str) -> str | None:

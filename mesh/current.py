@@ -48,9 +48,7 @@ class Current:
         self._seen = ""
         self._complaint = ""
         self._reloading = asyncio.Lock()
-        loaded = store.load()
-        assert loaded is not None  # noqa: S101  # only a known revision loads as nothing
-        self.snapshot = self._take(loaded)
+        self.snapshot = self._take(store.load())
 
     def _take(self, loaded: Loaded) -> Snapshot:
         self._seen = loaded.snapshot.revision
@@ -61,7 +59,7 @@ class Current:
         """Look at the store again, and take up what is good and new."""
         async with self._reloading:
             try:
-                loaded = await asyncio.to_thread(self._store.load, known=self._seen)
+                loaded = await asyncio.to_thread(self._store.load_unless, self._seen)
             except InvalidManifestsError as error:
                 self._seen, self._complaint = error.revision, ""
                 self._on_refusal(error)

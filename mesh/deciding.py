@@ -32,19 +32,11 @@ def decide_for(snapshot: Snapshot, workload: Workload, attributes: Attributes) -
     Where mTLS is demanded, Istio closes a plaintext connection; who is asked instead denies what comes over it.
     """
     if not attributes.identities:
-        mode = snapshot.mtls_mode(workload, attributes.destination_port)
+        mode, by = snapshot.port_mode(workload, attributes.destination_port)
         if mode is MtlsMode.STRICT:
-            return _PLAINTEXT
+            reason = f"plaintext, where PeerAuthentication {by} demands mTLS"
+            return Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason)
     return snapshot.tree(workload).decide(attributes)
-
-
-_PLAINTEXT = Decision(
-    verdict=Verdict.DENY,
-    stage=Stage.NONE,
-    action=None,
-    match=None,
-    reason="plaintext, where PeerAuthentication demands mTLS",
-)
 
 
 def decide_as_sent(snapshot: Snapshot, document: RequestDocument) -> Decision:

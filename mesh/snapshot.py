@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from authz.decision import Match
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
-from authz.peer_authentication import MtlsMode, PeerAuthentication, mtls_mode
+from authz.peer_authentication import PeerAuthentication, PortMode, port_mode
 from authz.selection import select
 from authz.span import Span
 from authz.tree import DecisionTree, compile_policies
@@ -52,7 +52,7 @@ class Snapshot:
         self.config = config
         self.revision = revision
         self._trees: dict[tuple[int, ...], DecisionTree] = {}
-        self._modes: dict[tuple[str, frozenset[tuple[str, str]], int | None], MtlsMode] = {}
+        self._modes: dict[tuple[str, frozenset[tuple[str, str]], int | None], PortMode] = {}
         self._spelled_out: dict[tuple[str, frozenset[tuple[str, str]]], DecisionTree] = {}
         for workload in self.registry:
             self.tree(workload)
@@ -73,11 +73,11 @@ class Snapshot:
             self._spelled_out[key] = tree
         return tree
 
-    def mtls_mode(self, workload: Workload, port: int | None) -> MtlsMode:
+    def port_mode(self, workload: Workload, port: int | None) -> PortMode:
         """What `port` of `workload` takes, by the PeerAuthentications that speak for it."""
         key = (workload.namespace, frozenset(workload.labels.items()), port)
         if (mode := self._modes.get(key)) is None:
-            mode = mtls_mode(self.peer_authentications, workload, port, root_namespace=self.config.root_namespace)
+            mode = port_mode(self.peer_authentications, workload, port, root_namespace=self.config.root_namespace)
             if len(self._modes) < _SPELLED_OUT_LIMIT + len(self.registry):
                 self._modes[key] = mode
         return mode

@@ -42,10 +42,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
     request = arguments.request or arguments.requests
-    if request == STDIN and STDIN in arguments.paths:
-        raise UsageError("standard input cannot hold both the manifests and the requests")
+    if [request, arguments.mesh, *arguments.paths].count(STDIN) > 1:
+        raise UsageError("standard input can be only one of the manifests, the mesh configuration and the requests")
     loaded = store_of(arguments).load()
-    assert loaded is not None  # noqa: S101  # only a known revision loads as nothing
     print_loaded(loaded, verbose=arguments.verbose)
     how = decide_as_sent if arguments.normalize else decide
     answer = _Answer(loaded.snapshot, how, output=arguments.output, out=sys.stdout)

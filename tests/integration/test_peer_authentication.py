@@ -33,7 +33,7 @@ def test_plaintext_is_let_through_until_mtls_is_demanded(shop: Shop) -> None:
     shop.edit("default-deny.yaml", ALLOW_EVERYTHING, ALLOW_EVERYTHING + STRICT)
     denied = shop.ask(Caller.NOBODY, browse)
     assert (denied.verdict, denied.status) == (Verdict.DENY, 403)
-    assert denied.reason == "plaintext, where PeerAuthentication demands mTLS"
+    assert denied.reason == "plaintext, where PeerAuthentication shop/strict demands mTLS"
     assert shop.ask(Caller.NOBODY, TcpCall()).verdict is Verdict.DENY
     assert shop.ask(Caller.WEB, browse).verdict is Verdict.ALLOW
     assert shop.ask(Caller.API, TcpCall()).verdict is Verdict.ALLOW

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from authz.peer_authentication import MtlsMode, PeerAuthentication, mtls_mode
+from authz.peer_authentication import MtlsMode, PeerAuthentication, port_mode
 from authz.selection import GATEWAY_LABEL
 from authz.workload import Workload
 
@@ -25,9 +25,9 @@ def policy(  # what two policies may differ in
 
 
 def mode(*policies: PeerAuthentication, port: int | None = 8080, workload: Workload = API) -> MtlsMode:
-    found = mtls_mode(policies, workload, port, root_namespace="istio-system")
-    assert mtls_mode(policies[::-1], workload, port, root_namespace="istio-system") is found, "the order matters"
-    return found
+    found = port_mode(policies, workload, port, root_namespace="istio-system")
+    assert port_mode(policies[::-1], workload, port, root_namespace="istio-system") == found, "the order matters"
+    return found.mode
 
 
 def test_without_a_policy_both_are_taken() -> None:
@@ -93,3 +93,11 @@ def test_ports_are_taken_from_the_oldest_policy_of_the_workload_only() -> None:
 def test_gateways_are_not_spoken_for() -> None:
     gateway = Workload(namespace="shop", name="gateway", labels={GATEWAY_LABEL: "public"})
     assert mode(policy(STRICT), workload=gateway) is PERMISSIVE
+
+
+def test_the_policy_that_says_so_is_named() -> None:
+    mesh = policy(STRICT, namespace="istio-system")
+    own = policy(UNSET, name="b", selector={"app": "api"}, ports={9090: STRICT})
+    assert port_mode([mesh, own], API, 9090, root_namespace="istio-system").by == own.id
+    assert port_mode([mesh, own], API, 8080, root_namespace="istio-system").by == mesh.id
+    assert port_mode([], API, 8080, root_namespace="istio-system").by == ""

@@ -102,7 +102,7 @@ def test_plaintext_is_denied_where_mtls_is_demanded_whatever_the_policies_say() 
         policies=(everything,), peer_authentications=(strict,), workloads=[API], config=MeshConfig(), revision="1"
     )
     plaintext, identified = Attributes(destination_port=8080), Attributes(identities=("spiffe://x/y",))
-    assert decide_for(snapshot, API, plaintext).reason == "plaintext, where PeerAuthentication demands mTLS"
+    assert decide_for(snapshot, API, plaintext).reason == "plaintext, where PeerAuthentication shop/strict demands mTLS"
     assert decide_for(snapshot, API, plaintext).verdict is Verdict.DENY
     assert decide_for(snapshot, API, replace(plaintext, protocol=Protocol.TCP)).verdict is Verdict.DENY
     assert decide_for(snapshot, API, identified).verdict is Verdict.ALLOW
