@@ -6,7 +6,18 @@ from typing import NamedTuple
 from authz.model import Action, Policy
 from authz.record import record
 
-__all__ = ["Decision", "Match", "Shadow", "Stage", "Verdict", "rule_id", "rule_order"]
+__all__ = [
+    "RBAC_DENIAL",
+    "Decision",
+    "Denial",
+    "Match",
+    "Shadow",
+    "Stage",
+    "Trigger",
+    "Verdict",
+    "rule_id",
+    "rule_order",
+]
 
 
 class Verdict(Enum):
@@ -33,11 +44,30 @@ class Match(NamedTuple):
     rule: int
 
 
+class Trigger(NamedTuple):
+    """An external authorizer that must let a request through, empty where its policy names none, and the rule that says so."""
+
+    provider: str
+    match: Match
+
+
 class Shadow(NamedTuple):
     """What a stage's dry-run policies would have answered, had they been enforced and no others."""
 
     verdict: Verdict
     match: Match | None
+
+
+class Denial(NamedTuple):
+    """What the caller of a denied request is told. Header names are in lower case, one entry a line."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+RBAC_DENIAL = Denial(403, b"RBAC: access denied", (("content-type", "text/plain"),))
+"""What Envoy's own RBAC filter tells (semantics 7.1)."""
 
 
 @record
@@ -58,12 +88,12 @@ class Decision:
     shadow_deny: Shadow | None = None
     shadow_allow: Shadow | None = None
     audit: bool = False
-    denied_with: int = 403
+    denied_with: Denial = RBAC_DENIAL
 
     @property
     def status(self) -> int:
         """The HTTP status that the caller sees instead of the upstream's, 200 where it is let through."""
-        return 200 if self.verdict is Verdict.ALLOW else self.denied_with
+        return 200 if self.verdict is Verdict.ALLOW else self.denied_with.status
 
 
 def rule_id(policy: Policy, index: int) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from authz.extension_provider import ExtensionProvider
+
 __all__ = ["MeshConfig", "PathNormalization"]
 
 
@@ -17,12 +19,17 @@ class PathNormalization(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshConfig:
-    """The keys of Istio's MeshConfig that a verdict depends on, with Istio's defaults."""
+    """The keys of Istio's MeshConfig that a verdict depends on, with Istio's defaults.
+
+    `trusted_proxies` is `defaultConfig.gatewayTopology.numTrustedProxies`: how many proxies in front of a gateway are believed.
+    """
 
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
     root_namespace: str = "istio-system"
     path_normalization: PathNormalization = PathNormalization.BASE
+    extension_providers: tuple[ExtensionProvider, ...] = ()
+    trusted_proxies: int = 0
 
     @property
     def trust_domains(self) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from authz.selection import GATEWAY_LABEL, selects
+from authz.selection import selects
 from authz.span import Path, Span
-from authz.workload import Workload
+from authz.workload import ProxyKind, Workload
 
 __all__ = ["MtlsMode", "PeerAuthentication", "PortMode", "port_mode"]
 
@@ -51,9 +51,10 @@ def port_mode(
 ) -> PortMode:
     """What `port` of `workload` takes; what the workload does where the port is not known.
 
-    Gateways say it in their own configuration: no PeerAuthentication speaks for them, and theirs is PERMISSIVE here.
+    Gateways say it in their own configuration, and waypoints take nothing but mTLS: no PeerAuthentication speaks for them, and
+    theirs is PERMISSIVE here.
     """
-    if GATEWAY_LABEL in workload.labels:
+    if workload.proxy is not ProxyKind.SIDECAR:
         return _DEFAULT
     # Of each scope the oldest counts, as a whole (5.1, 3).
     oldest: dict[str, PeerAuthentication] = {}

@@ -8,25 +8,33 @@ to a part that cannot be expressed.
 from collections.abc import Mapping, Sequence
 
 from authz.attributes import Attributes, Protocol
-from authz.decision import Decision, Match, Shadow, Stage, Verdict, rule_order
+from authz.decision import Decision, Match, Shadow, Stage, Trigger, Verdict, rule_order
 from authz.errors import MalformedKeyError, UnknownKeyError, UnsupportedValueError
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.matcher import Matcher, matches
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.values import Scope
 
-__all__ = ["decide"]
+__all__ = ["decide", "triggered"]
 
 
-def decide(policies: Sequence[Policy], attributes: Attributes, *, trust_domains: tuple[str, ...]) -> Decision:
+def decide(
+    policies: Sequence[Policy],
+    attributes: Attributes,
+    *,
+    trust_domains: tuple[str, ...],
+    allowed_by: frozenset[str] = frozenset(),
+) -> Decision:
     """What Istio and Envoy would decide (semantics 0.3).
 
     `policies` are those that apply to the destination, in any order. `trust_domains` are the mesh's own and its aliases.
+    `allowed_by` are the external authorizers that were asked about this request and let it through, by name.
     """
     stages = {action: [policy for policy in policies if policy.action is action] for action in Action}
 
-    # CUSTOM: no provider can be asked, and then Istio denies what the rules match. A dry run is enforced, as it is there.
-    if (match := _first_match(stages[Action.CUSTOM], attributes, trust_domains)) is not None:
+    # CUSTOM: whoever did not let it through denies it, and so does who cannot be asked. A dry run is enforced, as in Istio.
+    unasked = [policy for policy in stages[Action.CUSTOM] if policy.provider not in allowed_by]
+    if (match := _first_match(unasked, attributes, trust_domains)) is not None:
         return Decision(
             verdict=Verdict.DENY,
             stage=Stage.CUSTOM,
@@ -84,6 +92,19 @@ def decide(policies: Sequence[Policy], attributes: Attributes, *, trust_domains:
         shadow_allow=shadow_allow,
         audit=audit,
     )
+
+
+def triggered(
+    policies: Sequence[Policy], attributes: Attributes, *, trust_domains: tuple[str, ...]
+) -> tuple[Trigger, ...]:
+    """The external authorizers that must let this request through, in the order in which they are asked (0.2)."""
+    providers = sorted({policy.provider or "" for policy in policies if policy.action is Action.CUSTOM})
+    found = []
+    for provider in providers:
+        own = [p for p in policies if p.action is Action.CUSTOM and (p.provider or "") == provider]
+        if (match := _first_match(own, attributes, trust_domains)) is not None:
+            found.append(Trigger(provider, match))
+    return tuple(found)
 
 
 def _first_match(policies: Sequence[Policy], attributes: Attributes, trust_domains: tuple[str, ...]) -> Match | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from authz.attributes import Attributes, Protocol, Value
-from authz.decision import Decision, Match, Shadow, Stage, Verdict
+from authz.decision import Decision, Match, Shadow, Stage, Trigger, Verdict
 from authz.index import Index
 from authz.keys import KEYS, Attribute
 from authz.matcher import Matcher
@@ -33,7 +33,7 @@ def compile_policies(policies: Iterable[Policy], *, trust_domains: tuple[str, ..
 class DecisionTree:
     """Decides requests for one workload. It holds no state that a decision changes, and may be shared between threads."""
 
-    __slots__ = ("_chains", "headers", "reads", "size")
+    __slots__ = ("_chains", "headers", "providers", "reads", "size")
 
     def __init__(self, policies: tuple[Policy, ...], trust_domains: tuple[str, ...]) -> None:
         table = PredicateTable(trust_domains=trust_domains)
@@ -46,10 +46,16 @@ class DecisionTree:
             attribute.argument[0] for attribute in self.reads if attribute.key == "request.headers"
         )
         """The lower-case names of the headers that some rule looks at."""
+        self.providers = frozenset(policy.provider or "" for policy in policies if policy.action is Action.CUSTOM)
+        """The external authorizers that CUSTOM policies name, the empty name among them where one names none."""
 
-    def decide(self, attributes: Attributes) -> Decision:
+    def decide(self, attributes: Attributes, *, allowed_by: frozenset[str] = frozenset()) -> Decision:
         """The decision that the reference makes for the same policies."""
-        return self._chains[attributes.protocol].decide(attributes)
+        return self._chains[attributes.protocol].decide(attributes, allowed_by)
+
+    def triggered(self, attributes: Attributes) -> tuple[Trigger, ...]:
+        """The external authorizers to ask about this request, as the reference finds them."""
+        return self._chains[attributes.protocol].triggered(attributes)
 
 
 class _Chain:
@@ -73,6 +79,11 @@ class _Chain:
         }
         lanes = _Lanes()
         masks = {name: lanes.add(rules) for name, rules in stages.items()}
+        # Which lanes ask which provider, in the order in which the providers are asked: a rule's order begins with its name.
+        self._providers: dict[str, int] = {}
+        for lane in _lanes_of(masks["custom"]):
+            provider = lanes.orders[lane][0]
+            self._providers[provider] = self._providers.get(provider, 0) | 1 << lane
         self._match = _Matching(lanes.parts, lanes.grouped)
         self._owners = lanes.owners
         self._enforced = masks["custom"] | masks["deny"] | masks["allow"]
@@ -90,8 +101,20 @@ class _Chain:
             outcome(lanes.owners[lane]) for name, outcome in outcomes.items() for lane in _lanes_of(masks[name])
         ]
 
-    def decide(self, attributes: Attributes) -> Decision:
+    def triggered(self, attributes: Attributes) -> tuple[Trigger, ...]:
+        if not self._providers:
+            return ()
         lanes = self._match.lanes(attributes)
+        return tuple(
+            Trigger(provider, self._owners[_lowest(lanes & own)])
+            for provider, own in self._providers.items()
+            if lanes & own
+        )
+
+    def decide(self, attributes: Attributes, allowed_by: frozenset[str]) -> Decision:
+        lanes = self._match.lanes(attributes)
+        for provider in allowed_by:
+            lanes &= ~self._providers.get(provider, 0)
         enforced = lanes & self._enforced
         decision = self._outcomes[_lowest(enforced)] if enforced else self._default
         return decision if self._silent else self._with_shadows(decision, lanes)
@@ -170,6 +193,7 @@ class _Lanes:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.owners: list[Match] = []
+        self.orders: list[tuple[str, str]] = []
         self.grouped: list[_Grouped] = []
 
     def add(self, rules: Iterable[LoweredRule]) -> int:
@@ -186,6 +210,7 @@ class _Lanes:
                 self.grouped.append(_Grouped(rule.sources, lanes))
             self.parts += alternatives
             self.owners += [rule.match] * len(alternatives)
+            self.orders += [rule.order] * len(alternatives)
         return (1 << len(self.parts)) - (1 << start)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
-from authz.decision import Decision, Match, Shadow, Stage, Verdict
+from authz.decision import RBAC_DENIAL, Decision, Match, Shadow, Stage, Verdict
 from authz.normalization import RefusedPathError, normalize_path
 from authz.peer_authentication import MtlsMode
 from authz.workload import Workload
@@ -54,7 +54,12 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument) -> Decision:
         path = normalize_path(attributes.path, snapshot.config.path_normalization)
     except RefusedPathError as error:
         return Decision(
-            verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=str(error), denied_with=400
+            verdict=Verdict.DENY,
+            stage=Stage.NONE,
+            action=None,
+            match=None,
+            reason=str(error),
+            denied_with=RBAC_DENIAL._replace(status=400, body=b""),
         )
     return decide(snapshot, replace(document, attributes=replace(attributes, path=path)))
 

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz import semantics
 from authz.attributes import Attributes
+from authz.decision import Decision, Trigger
 from authz.model import Policy
-from authz.tree import compile_policies
-from tests.laws.world import TRUST_DOMAINS, random_attributes, random_policies
+from authz.tree import DecisionTree, compile_policies
+from tests.laws.world import TRUST_DOMAINS, random_attributes, random_policies, random_providers
 
 REQUESTS_A_SET = 40
 
@@ -22,17 +24,36 @@ def check_agreement(seed: int) -> None:
     trust_domains = random.choice(TRUST_DOMAINS)
     tree = compile_policies(policies, trust_domains=trust_domains)
     for _ in range(REQUESTS_A_SET):
-        attributes = random_attributes(random)
-        if tree.decide(attributes) != semantics.decide(policies, attributes, trust_domains=trust_domains):
-            fail(policies, attributes, trust_domains)
+        case = Case(random_attributes(random), trust_domains, random_providers(random))
+        if answers(tree, case) != expected(policies, case):
+            fail(policies, case)
 
 
-def fail(policies: tuple[Policy, ...], attributes: Attributes, trust_domains: tuple[str, ...]) -> None:
+class Case(NamedTuple):
+    """What is asked of both."""
+
+    attributes: Attributes
+    trust_domains: tuple[str, ...]
+    allowed_by: frozenset[str]
+
+
+def answers(tree: DecisionTree, case: Case) -> tuple[Decision, tuple[Trigger, ...]]:
+    return tree.decide(case.attributes, allowed_by=case.allowed_by), tree.triggered(case.attributes)
+
+
+def expected(policies: tuple[Policy, ...], case: Case) -> tuple[Decision, tuple[Trigger, ...]]:
+    attributes, trust_domains, allowed_by = case
+    return (
+        semantics.decide(policies, attributes, trust_domains=trust_domains, allowed_by=allowed_by),
+        semantics.triggered(policies, attributes, trust_domains=trust_domains),
+    )
+
+
+def fail(policies: tuple[Policy, ...], case: Case) -> None:
     """Say on what the two disagree, with no more policies and rules than it takes."""
 
     def disagree(policies: tuple[Policy, ...]) -> bool:
-        tree = compile_policies(policies, trust_domains=trust_domains)
-        return tree.decide(attributes) != semantics.decide(policies, attributes, trust_domains=trust_domains)
+        return answers(compile_policies(policies, trust_domains=case.trust_domains), case) != expected(policies, case)
 
     for index in reversed(range(len(policies))):
         if disagree(fewer := policies[:index] + policies[index + 1 :]):
@@ -41,9 +62,8 @@ def fail(policies: tuple[Policy, ...], attributes: Attributes, trust_domains: tu
         for rule in policy.rules:
             alone = (*policies[:index], replace(policy, rules=(rule,)), *policies[index + 1 :])
             policies = alone if disagree(alone) else policies
-    tree = compile_policies(policies, trust_domains=trust_domains)
-    expected = semantics.decide(policies, attributes, trust_domains=trust_domains)
-    assert tree.decide(attributes) == expected, f"{policies=}\n{attributes=}\n{trust_domains=}"
+    tree = compile_policies(policies, trust_domains=case.trust_domains)
+    assert answers(tree, case) == expected(policies, case), f"{policies=}\n{case=}"
 
 
 @settings(max_examples=1500)

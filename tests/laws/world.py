@@ -177,7 +177,7 @@ METADATA: tuple[object, ...] = ("find", ["find", "insert", 3], [], "[find]", 3, 
 METADATA_VALUES = ("find", "[find]", "[fi*]", "*", "[*]", "*nd", "[]")
 SNI = ("api.example.com", "outbound_.80_._.api.shop.svc", "", None)
 SNI_VALUES = ("api.example.com", "*.example.com", "outbound*", "*")
-
+PROVIDERS = ("opa", "opa-ns", "ext")
 
 _SOURCE_FIELDS = {
     "principals": PRINCIPALS,
@@ -268,7 +268,7 @@ def random_policy(random: Random, name: str) -> Policy:
         action=random.choice((Action.ALLOW,) * 6 + (Action.DENY,) * 4 + (Action.AUDIT, Action.CUSTOM)),
         rules=tuple(random_rule(random) for _ in range(random.choice((0, 1, 1, 2, 3)))),
         dry_run=_chance(random, 0.2),
-        provider=random.choice((None, "opa")),
+        provider=random.choice((None, *PROVIDERS)),
     )
 
 
@@ -276,6 +276,11 @@ def random_policies(random: Random) -> tuple[Policy, ...]:
     """Up to five policies, whose names sort otherwise than they were made."""
     names = random.sample(("a", "b", "b-2", "B", "c"), k=random.choice((1, 1, 2, 3, 5)))
     return tuple(random_policy(random, name) for name in names)
+
+
+def random_providers(random: Random) -> frozenset[str]:
+    """External authorizers that let a request through: none, some or all of those that policies name."""
+    return frozenset(name for name in PROVIDERS if _chance(random, 0.5))
 
 
 def random_attributes(random: Random) -> Attributes:

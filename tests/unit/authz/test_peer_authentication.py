@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from authz.peer_authentication import MtlsMode, PeerAuthentication, port_mode
-from authz.selection import GATEWAY_LABEL
-from authz.workload import Workload
+from authz.workload import GATEWAY_LABEL, Workload
 
 API = Workload(namespace="shop", name="api", labels={"app": "api", "tier": "web"})
 STRICT, PERMISSIVE, DISABLE, UNSET = MtlsMode.STRICT, MtlsMode.PERMISSIVE, MtlsMode.DISABLE, MtlsMode.UNSET

@@ -3,8 +3,8 @@
 import pytest
 
 from authz.model import Policy, TargetRef
-from authz.selection import GATEWAY_LABEL, applies, select
-from authz.workload import Workload
+from authz.selection import applies, select
+from authz.workload import GATEWAY_LABEL, Workload
 
 API = Workload(namespace="shop", name="api", labels={"app": "api"})
 EDGE = Workload(namespace="shop", name="edge", labels={GATEWAY_LABEL: "edge"})
