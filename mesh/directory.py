@@ -71,6 +71,7 @@ def _parse(files: _Files, mesh_file: _Files, revision: str) -> Loaded:
     snapshot = Snapshot(
         policies=manifests.policies,
         peer_authentications=manifests.peer_authentications,
+        request_authentications=manifests.request_authentications,
         workloads=manifests.workloads,
         config=config or MeshConfig(),
         revision=revision,

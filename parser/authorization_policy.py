@@ -5,13 +5,13 @@ What the values mean is checked by `parser.validation`. Every check names its ro
 
 from collections.abc import Mapping
 
-from authz.model import Action, Condition, Operation, Policy, Rule, Source, TargetRef
+from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.span import Span
 from parser.decode import Decoder, is_null
 from parser.diagnostics import quoted
 from parser.envelope import DRY_RUN, Envelope, check_policy_envelope, read_envelope
 from parser.problems import Problems
-from parser.selector import decode_selector
+from parser.targets import TARGETS, decode_targets
 from parser.validation import validate
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, described
@@ -25,7 +25,6 @@ VERSIONS = ("v1", "v1beta1")
 
 _MAX_RULES = 512
 _MAX_SOURCES = 512
-_MAX_TARGETS = 16
 
 # The fields of the document, and what the model calls them.
 _SOURCE = {
@@ -54,16 +53,9 @@ _OPERATION = {
     "paths": "paths",
     "notPaths": "not_paths",
 }
-_SPEC = ("selector", "targetRef", "targetRefs", "rules", "action", "provider")
+_SPEC = (*TARGETS, "rules", "action", "provider")
 _RULE = ("from", "to", "when")
 _CONDITION = ("key", "values", "notValues")
-_TARGET = ("group", "kind", "name", "namespace")
-_TARGET_KINDS = {
-    "Service": ("", "core"),
-    "ServiceEntry": ("networking.istio.io",),
-    "Gateway": ("gateway.networking.k8s.io",),
-    "GatewayClass": ("gateway.networking.k8s.io",),
-}
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
@@ -113,11 +105,11 @@ class _Reader:
         spec = self._decoder.fields(spec_node, "spec", _SPEC, elsewhere=_BELOW_SPEC)
         action = self._action(spec.get("action"))
         provider = self._provider(spec.get("provider"), action, at)
-        selector, target_refs = self._targets(spec)
+        targets = decode_targets(spec, self._decoder)
         rules_node = spec.get("rules")
         rules = self._rules(rules_node)
         # A1, A7: an empty list reads as none.
-        if not rules and action in (Action.DENY, Action.CUSTOM) and not self._broken(rules_node):
+        if not rules and action in (Action.DENY, Action.CUSTOM) and not self._decoder.broken(rules_node):
             self._problems.error(
                 "no-rules",
                 f"a {action.value} policy without `rules` never takes effect",
@@ -128,16 +120,13 @@ class _Reader:
             namespace=self._envelope.namespace,
             name=self._envelope.name,
             action=Action.ALLOW if action is None else action,
-            selector=selector,
-            target_refs=target_refs,
+            selector=targets.selector,
+            target_refs=targets.references,
             rules=rules,
             provider=provider,
             dry_run=self._dry_run(action),
             spans=Spans.of(node),
         )
-
-    def _broken(self, node: Node | None) -> bool:
-        return self._problems.errors > 0 and node is not None and self._problems.error_at(node.span)
 
     def _action(self, node: Node | None) -> Action | None:
         """The action; ALLOW where there is none, nothing where it is wrong."""
@@ -150,7 +139,9 @@ class _Reader:
         fields = self._decoder.fields(node, "provider", ("name",))
         name = self._decoder.text(fields.get("name"), "provider.name")
         match action:
-            case Action.CUSTOM if not name and not self._broken(node) and not self._broken(fields.get("name")):
+            case Action.CUSTOM if (
+                not name and not self._decoder.broken(node) and not self._decoder.broken(fields.get("name"))
+            ):
                 # A2
                 self._problems.error(
                     "missing-provider",
@@ -179,60 +170,11 @@ class _Reader:
             # M2
             message = f"`{DRY_RUN}` works for ALLOW and DENY, and this policy has the action {action.value}"
             self._problems.error("dry-run-unsupported", message, node.span, help="remove the annotation")
-        if text not in _BOOLEANS and not self._broken(node):
+        if text not in _BOOLEANS and not self._decoder.broken(node):
             # M3
             message = f"{quoted(text)} is neither true nor false"
             self._problems.error("bad-dry-run", message, node.span, help='write "true" or "false"')
         return _BOOLEANS.get(text, False)
-
-    # What the policy attaches to ---------------------------------------------------------------------------------
-
-    def _targets(self, spec: Mapping[str, Node]) -> tuple[dict[str, str] | None, tuple[TargetRef, ...]]:
-        selector_node, one, several = spec.get("selector"), spec.get("targetRef"), spec.get("targetRefs")
-        selector = None if selector_node is None else decode_selector(selector_node, self._decoder)
-        targets = self._decoder.items(several, "targetRefs")
-        given = [each for each in (selector_node, one, several if targets else None) if each is not None]
-        if len(given) > 1:
-            # S1
-            self._problems.error(
-                "several-targets",
-                "only one of `selector`, `targetRef` and `targetRefs` may be set",
-                max(given, key=lambda each: each.start).span,
-                help="keep one of them",
-            )
-        if several is not None and len(targets) > _MAX_TARGETS:
-            self._problems.error(
-                "too-many-targets", f"more than {_MAX_TARGETS} targets", several.span, help="split the policy"
-            )
-        refs = tuple(self._target(target, "targetRefs") for target in targets[:_MAX_TARGETS])
-        # The older field counts only where the list is empty.
-        return selector, refs or (() if one is None else (self._target(one, "targetRef"),))
-
-    def _target(self, node: Node, name: str) -> TargetRef:
-        fields = self._decoder.fields(node, name, _TARGET)
-        if is_null(node):
-            self._decoder.expected("a mapping", name, node, help="name the target, or remove the entry")
-        text = {field: self._decoder.text(fields.get(field), field) for field in _TARGET}
-        group, kind = text["group"], text["kind"]
-        if not self._broken(node):
-            if not text["name"] and not self._broken(fields.get("name")):
-                # S5
-                self._problems.error("incomplete-target", f"`{name}` needs a `name`", node.span, help="name the target")
-            if text["namespace"]:
-                # S6
-                self._problems.error(
-                    "foreign-target",
-                    "a target is in the namespace of its policy",
-                    fields["namespace"].span,
-                    help="remove `namespace`, and put the policy where its target is",
-                )
-            if group not in _TARGET_KINDS.get(kind, ()) and not self._broken(fields.get("kind")):
-                # S7
-                choices = ", ".join(f"{groups[-1]}/{each}" for each, groups in _TARGET_KINDS.items())
-                at = fields.get("kind", node)
-                message = f"a policy cannot attach to {quoted(f'{group}/{kind}' if group else kind)}"
-                self._problems.error("unknown-target", message, at.span, help=f"write one of {choices}")
-        return TargetRef(kind=kind, name=text["name"], group=group, namespace=text["namespace"] or None)
 
     # Rules ---------------------------------------------------------------------------------------------------------
 
@@ -295,7 +237,7 @@ class _Reader:
         if (
             not any(lists.values())
             and len(fields) == len(lists)
-            and not any(map(self._broken, (inner_node, *fields.values())))
+            and not any(map(self._decoder.broken, (inner_node, *fields.values())))
         ):
             # A12
             self._problems.error(
@@ -316,15 +258,15 @@ class _Reader:
         key = self._decoder.text(key_node, "key")
         values = self._decoder.texts(fields.get("values"), "values")
         not_values = self._decoder.texts(fields.get("notValues"), "notValues")
-        if self._broken(node):
+        if self._decoder.broken(node):
             return Condition(key=key)
-        if not key and not self._broken(key_node):
+        if not key and not self._decoder.broken(key_node):
             # A28
             at = node if key_node is None else key_node
             self._problems.error(
                 "missing-key", "`when` has an entry without `key`", at.span, help="name the attribute to look at"
             )
-        if not values and not not_values and not any(map(self._broken, fields.values())):
+        if not values and not not_values and not any(map(self._decoder.broken, fields.values())):
             # A29
             what = f"for the key {quoted(key)}" if key else "in `when`"
             self._problems.error(

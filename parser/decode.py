@@ -1,5 +1,6 @@
 """Reading typed values out of a tree of nodes: every reader says what is wrong in the words of YAML and carries on."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -8,10 +9,11 @@ from parser.diagnostics import quoted
 from parser.problems import Problems, nearest
 from parser.yaml_nodes import Node, Scalar, Sequence, described
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "is_null"]
 
 _NO_ENTRIES: Mapping[str, Node] = {}
 _FEW = 8
+_DIGITS = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,22 @@ class Decoder:
         self.expected("a number", name, node, help="remove the quotes" if quoted_number else None)
         return None
 
+    def number(self, node: Node, name: str) -> int | None:
+        """A whole number, in quotes or not, as protobuf's JSON takes it."""
+        if isinstance(node, Scalar) and isinstance(node.value, str) and _DIGITS.fullmatch(node.text):
+            return int(node.text)
+        return self.integer(node, name)
+
+    def boolean(self, node: Node | None, name: str) -> bool:
+        """True or false; false where there is none."""
+        if node is None:
+            return False
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, bool):
+            return value
+        self.expected("true or false", name, node, help="remove the quotes" if value in ("true", "false") else None)
+        return False
+
     def labels(self, node: Node | None, name: str) -> dict[str, str]:
         """A mapping from strings to strings."""
         return {key: self.text(value, name) for key, value in self.entries(node, name).items()}
@@ -128,6 +146,10 @@ class Decoder:
     def expected(self, what: str, name: str, node: Node, *, help: str | None = None) -> None:  # noqa: A002  # the word of Diagnostic
         """Say that `node` should be something else."""
         self.problems.error("wrong-type", f"expected {what} in `{name}`, got {described(node)}", node.span, help=help)
+
+    def broken(self, node: Node | None) -> bool:
+        """Whether an error is known at exactly this node: what follows from it need not be said as well."""
+        return self.problems.errors > 0 and node is not None and self.problems.error_at(node.span)
 
 
 def is_null(node: Node | None) -> bool:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from authz.span import Span
 from parser.decode import Decoder, is_null
@@ -10,7 +12,7 @@ from parser.diagnostics import quoted
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, Scalar
 
-__all__ = ["DRY_RUN", "Envelope", "check_policy_envelope", "kind_of", "read_envelope"]
+__all__ = ["DRY_RUN", "Envelope", "check_policy_envelope", "creation_time", "kind_of", "read_envelope"]
 
 DRY_RUN = "istio.io/dry-run"
 
@@ -23,6 +25,8 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAMESPACE = re.compile(_LABEL)
 _NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME = 253
+# RFC 3339, as far as Kubernetes reads it.
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +97,23 @@ def read_envelope(
     )
 
 
+def creation_time(node: MappingNode, decoder: Decoder) -> str:
+    """When the cluster took an object in, in UTC, so that texts sort as times do; empty where it does not say."""
+    written = decoder.entries(node.entries.get("metadata"), "metadata").get("creationTimestamp")
+    text = decoder.text(written, "metadata.creationTimestamp")
+    if written is None or decoder.broken(written):
+        return ""
+    with suppress(ValueError, OverflowError):
+        if _TIME.fullmatch(text):
+            moment = datetime.fromisoformat(text).astimezone(UTC)
+            return moment.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    message = f"{quoted(text)} is not a time"
+    decoder.problems.error("bad-time", message, written.span, help="remove it: the cluster sets it")
+    return ""
+
+
 def _bad_name(decoder: Decoder, node: Node, text: str, what: str, alphabet: str) -> None:
-    if not decoder.problems.error_at(node.span):
+    if not decoder.broken(node):
         decoder.problems.error("bad-name", f"{quoted(text)} is not a {what}", node.span, help=f"use {alphabet}")
 
 

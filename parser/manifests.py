@@ -8,12 +8,13 @@ from typing import TypeVar
 from authz.mesh_config import MeshConfig
 from authz.model import Policy
 from authz.peer_authentication import PeerAuthentication
+from authz.request_authentication import RequestAuthentication
 from authz.span import Span
 from authz.workload import Workload
-from parser import authorization_policy, peer_authentication, workloads
+from parser import authorization_policy, peer_authentication, request_authentication, workloads
 from parser.decode import Decoder, is_null
 from parser.diagnostics import Diagnostic, Severity, quoted
-from parser.envelope import check_policy_envelope, kind_of, read_envelope
+from parser.envelope import kind_of
 from parser.mesh_config import decode_mesh_config, mesh_config_in
 from parser.problems import Problems, nearest
 from parser.yaml_nodes import Mapping as MappingNode
@@ -22,9 +23,8 @@ from parser.yaml_text import text_for_excerpts
 
 __all__ = ["Manifests", "parse_manifests"]
 
-_NOT_ENFORCED = ("RequestAuthentication",)
-_SECURITY_KINDS = (authorization_policy.KIND, peer_authentication.KIND, *_NOT_ENFORCED)
-P = TypeVar("P", Policy, PeerAuthentication)
+_SECURITY_KINDS = (authorization_policy.KIND, request_authentication.KIND, peer_authentication.KIND)
+P = TypeVar("P", Policy, RequestAuthentication, PeerAuthentication)
 
 _NO_KIND = "no kind"
 _MISSPELT = 0.8
@@ -41,6 +41,7 @@ class Manifests:
     """
 
     policies: tuple[Policy, ...] = ()
+    request_authentications: tuple[RequestAuthentication, ...] = ()
     peer_authentications: tuple[PeerAuthentication, ...] = ()
     workloads: tuple[Workload, ...] = ()
     mesh_config: MeshConfig | None = None
@@ -64,6 +65,7 @@ def parse_manifests(files: Iterable[tuple[str, bytes]], *, default_namespace: st
         count += 1
     return Manifests(
         policies=tuple(collector.policies.values()),
+        request_authentications=tuple(collector.request_authentications.values()),
         peer_authentications=tuple(collector.peer_authentications.values()),
         workloads=tuple(collector.workloads),
         mesh_config=collector.mesh_config,
@@ -82,6 +84,7 @@ class _Collector:
         self._problems = Problems()
         self._mesh_config_at: Span | None = None
         self.policies: dict[str, Policy] = {}
+        self.request_authentications: dict[str, RequestAuthentication] = {}
         self.peer_authentications: dict[str, PeerAuthentication] = {}
         self.workloads: list[Workload] = []
         self.mesh_config: MeshConfig | None = None
@@ -152,32 +155,23 @@ class _Collector:
                 help=f"write one of {known}",
             )
             return
-        if kind == authorization_policy.KIND:
-            policy = authorization_policy.decode_authorization_policy(
-                node, self._problems, default_namespace=self._default_namespace
-            )
-            if policy is not None:
+        problems, namespace = self._problems, self._default_namespace
+        match kind:
+            case authorization_policy.KIND:
+                policy = authorization_policy.decode_authorization_policy(node, problems, default_namespace=namespace)
                 self._policy(policy, self.policies)
-            return
-        if kind == peer_authentication.KIND:
-            peer = peer_authentication.decode_peer_authentication(
-                node, self._problems, default_namespace=self._default_namespace
-            )
-            if peer is not None:
+            case request_authentication.KIND:
+                request = request_authentication.decode_request_authentication(
+                    node, problems, default_namespace=namespace
+                )
+                self._policy(request, self.request_authentications)
+            case _:
+                peer = peer_authentication.decode_peer_authentication(node, problems, default_namespace=namespace)
                 self._policy(peer, self.peer_authentications)
-            return
-        decoder = Decoder(self._problems)
-        envelope = read_envelope(node, decoder, default_namespace=self._default_namespace)
-        check_policy_envelope(node, envelope, decoder, dry_run=False)
-        self._problems.warning(
-            "not-enforced",
-            f"this version reads {kind} but does not enforce it",
-            (node.entries.get("kind") or node).span,
-            help="Istio still enforces it where Istio runs; do not rely on meshward for it",
-        )
-        self.skipped[kind] += 1
 
-    def _policy(self, policy: P, known: dict[str, P]) -> None:
+    def _policy(self, policy: P | None, known: dict[str, P]) -> None:
+        if policy is None:
+            return
         place = policy.spans.get(("metadata", "name"))
         first = known.setdefault(policy.id, policy)
         if first is not policy and place is not None:

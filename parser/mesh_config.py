@@ -5,32 +5,38 @@ from dataclasses import replace
 from authz.mesh_config import MeshConfig, PathNormalization
 from authz.span import Span
 from parser.decode import Decoder
-from parser.diagnostics import Diagnostic, quoted
+from parser.diagnostics import Diagnostic
 from parser.envelope import kind_of
-from parser.problems import Problems, nearest
+from parser.extension_providers import decode_extension_providers
+from parser.misspelt import check_key
+from parser.problems import Problems
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, Scalar, documents
 
 __all__ = ["decode_mesh_config", "mesh_config_in", "parse_mesh_config"]
 
 _CONFIG_MAP = "istio"
-_OURS = ("trustDomain", "trustDomainAliases", "rootNamespace", "pathNormalization")
+_OURS = (
+    "trustDomain",
+    "trustDomainAliases",
+    "rootNamespace",
+    "pathNormalization",
+    "extensionProviders",
+    "defaultConfig",
+)
+_MAX_PROXIES = 2**32 - 1
 # Keys that no other document has at its root: enough of them to know a plain mesh-config file by.
 _TELLTALE = frozenset(
     {
         *_OURS,
         "accessLogFile",
-        "defaultConfig",
         "defaultProviders",
         "discoverySelectors",
         "enableAutoMtls",
-        "extensionProviders",
         "meshMTLS",
         "outboundTrafficPolicy",
     }
 )
-# Of hundreds of keys, most of which are nothing to us, one must be very near to one of ours to be a misspelt one.
-_VERY_NEAR = 0.9
 
 
 def parse_mesh_config(data: bytes, file: str) -> tuple[MeshConfig | None, list[Diagnostic]]:
@@ -86,7 +92,7 @@ def decode_mesh_config(node: Node, problems: Problems) -> MeshConfig | None:
     return config if problems.errors == before else None
 
 
-def _from_text(node: Scalar, problems: Problems) -> MeshConfig | None:
+def _from_text(node: Scalar, problems: Problems) -> MeshConfig:
     """A configuration inside a string: its problems are moved to where the string stands."""
     inner = Problems()
     config = MeshConfig()
@@ -97,7 +103,11 @@ def _from_text(node: Scalar, problems: Problems) -> MeshConfig | None:
         inner.error("bad-mesh-config", "more than one document in `mesh`", found[1].span, help="keep one of them")
     for diagnostic in inner.diagnostics:
         problems.add(replace(diagnostic, span=_outside(diagnostic.span, node)))
-    return config
+    providers = (
+        replace(each, span=None if each.span is None else _outside(each.span, node))
+        for each in config.extension_providers
+    )
+    return replace(config, extension_providers=tuple(providers))
 
 
 def _outside(span: Span, node: Scalar) -> Span:
@@ -123,7 +133,7 @@ def _decode(node: Node, decoder: Decoder) -> MeshConfig:
     entries = decoder.entries(node, "meshConfig")
     if isinstance(node, MappingNode):
         for key, written in node.keys.items():
-            _check_key(key, written, decoder)
+            check_key(key, written, _OURS, "meshConfig", decoder)
     config = MeshConfig()
     if (trust_domain := entries.get("trustDomain")) is not None:
         config = replace(config, trust_domain=_name(trust_domain, "trustDomain", decoder))
@@ -139,23 +149,31 @@ def _decode(node: Node, decoder: Decoder) -> MeshConfig:
         chosen = decoder.choice(normalization, "normalization", names_)
         if chosen is not None and chosen != "DEFAULT":  # which is what we default to, too
             config = replace(config, path_normalization=PathNormalization(chosen))
-    return config
+    return replace(
+        config,
+        extension_providers=decode_extension_providers(entries.get("extensionProviders"), decoder),
+        trusted_proxies=_trusted_proxies(entries.get("defaultConfig"), decoder),
+    )
+
+
+def _trusted_proxies(node: Node | None, decoder: Decoder) -> int:
+    """`gatewayTopology.numTrustedProxies` of the `defaultConfig`, which has many fields beside it."""
+    for outer, field in (("defaultConfig", "gatewayTopology"), ("gatewayTopology", "numTrustedProxies")):
+        entries = decoder.entries(node, outer)
+        if isinstance(node, MappingNode):
+            for key, written in node.keys.items():
+                check_key(key, written, (field,), outer, decoder)
+        node = entries.get(field)
+    number = None if node is None else decoder.number(node, "numTrustedProxies")
+    if node is not None and number is not None and not 0 <= number <= _MAX_PROXIES:
+        message = f"{number} is not a number of proxies"
+        decoder.problems.error("bad-number", message, node.span, help="write how many proxies stand before a gateway")
+    return number or 0
 
 
 def _name(node: Node, name: str, decoder: Decoder) -> str:
     text = decoder.text(node, name)
-    if not text and not decoder.problems.error_at(node.span):
+    if not text and not decoder.broken(node):
         remedy = "write a name, or remove it for the default"
         decoder.problems.error("empty-value", f"empty value in `{name}`", node.span, help=remedy)
     return text
-
-
-def _check_key(key: str, written: Scalar, decoder: Decoder) -> None:
-    if key in _OURS or (near := nearest(key, _OURS, cutoff=_VERY_NEAR)) is None:
-        return
-    message = f"unknown field {quoted(key)} in `meshConfig`"
-    if key.replace("_", "").lower() == near.lower():
-        # Istio reads the other spelling, too, so leaving it out would change verdicts.
-        decoder.problems.error("unknown-field", message, written.span, help=f"write `{near}`")
-        return
-    decoder.problems.warning("unknown-field", message, written.span, help=f"did you mean `{near}`?")

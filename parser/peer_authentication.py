@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from parser.decode import Decoder
 from parser.diagnostics import quoted
-from parser.envelope import check_policy_envelope, read_envelope
+from parser.envelope import check_policy_envelope, creation_time, read_envelope
 from parser.problems import Problems
 from parser.selector import decode_selector
 from parser.yaml_nodes import Mapping as MappingNode
@@ -27,14 +27,13 @@ def decode_peer_authentication(
     decoder = Decoder(problems)
     envelope = read_envelope(node, decoder, default_namespace=default_namespace)
     check_policy_envelope(node, envelope, decoder, dry_run=False)
-    metadata = decoder.entries(node.entries.get("metadata"), "metadata")
     spec = decoder.fields(node.entries.get("spec"), "spec", _SPEC)
     selector_node = spec.get("selector")
     selector = None if selector_node is None else decode_selector(selector_node, decoder)
     policy = PeerAuthentication(
         namespace=envelope.namespace,
         name=envelope.name,
-        created=decoder.text(metadata.get("creationTimestamp"), "metadata.creationTimestamp"),
+        created=creation_time(node, decoder),
         selector=selector,
         mode=_mode(spec.get("mtls"), "mtls", decoder),
         port_modes=_port_modes(spec.get("portLevelMtls"), selector, decoder),
@@ -59,7 +58,7 @@ def _port_modes(node: Node | None, selector: Mapping[str, str] | None, decoder: 
         # P1
         message = "`portLevelMtls` is for the workloads of a selector, and this policy has none"
         problems.error("ports-without-selector", message, node.span, help="add a selector with labels")
-    if not entries and not problems.error_at(node.span):
+    if not entries and not decoder.broken(node):
         # P2
         problems.error("no-ports", "`portLevelMtls` is empty", node.span, help="name a port, or remove it")
     modes: dict[int, MtlsMode] = {}

@@ -1,5 +1,7 @@
 """The workload selector that all of Istio's security policies share (semantics 8.2)."""
 
+from itertools import islice
+
 from parser.decode import Decoder
 from parser.diagnostics import quoted
 from parser.yaml_nodes import Mapping as MappingNode
@@ -8,6 +10,7 @@ from parser.yaml_nodes import Node, Scalar
 __all__ = ["decode_selector"]
 
 _MAX_LABEL = 63
+_MAX_LABELS = 4096
 
 
 def decode_selector(node: Node, decoder: Decoder) -> dict[str, str]:
@@ -17,7 +20,7 @@ def decode_selector(node: Node, decoder: Decoder) -> dict[str, str]:
     labels_node = fields.get("matchLabels")
     labels = decoder.labels(labels_node, "matchLabels")
     known = node.entries.keys() <= {"matchLabels"} if isinstance(node, MappingNode) else True
-    if not labels and known and not problems.error_at(node.span) and not _broken(labels_node, decoder):
+    if not labels and known and not decoder.broken(node) and not decoder.broken(labels_node):
         # S4
         problems.warning(
             "empty-selector",
@@ -25,7 +28,13 @@ def decode_selector(node: Node, decoder: Decoder) -> dict[str, str]:
             node.span,
             help="remove `selector`, or add labels",
         )
-    for key, value in labels.items():
+    if labels_node is not None and len(labels) > _MAX_LABELS:
+        # S8
+        message = f"more than {_MAX_LABELS} labels"
+        problems.error(
+            "too-many-labels", message, labels_node.span, help="a few labels are enough to tell workloads apart"
+        )
+    for key, value in islice(labels.items(), _MAX_LABELS):
         written = labels_node.keys[key] if isinstance(labels_node, MappingNode) else node
         _check_label(key, value, written, decoder)
     return labels
@@ -43,7 +52,3 @@ def _check_label(key: str, value: str, written: Node | Scalar, decoder: Decoder)
         # S8
         message = f"the value of a label has at most {_MAX_LABEL} characters"
         decoder.problems.error("long-label", message, written.span, help="shorten it")
-
-
-def _broken(node: Node | None, decoder: Decoder) -> bool:
-    return node is not None and decoder.problems.error_at(node.span)

@@ -79,12 +79,6 @@ def test_a_list_of_something_else_is_an_error(items: str) -> None:
     assert manifests(f"apiVersion: v1\nkind: List\n{items}\n").errors
 
 
-def test_a_kind_that_is_not_enforced_yet_is_named() -> None:
-    text = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: a}\nspec: {}\n"
-    assert found(text) == [("warning", "not-enforced", 2)]
-    assert manifests(text).skipped == {"RequestAuthentication": 1}
-
-
 @pytest.mark.parametrize("kind", ["RequestAuthentication", "PeerAuthentication"])
 def test_m1_only_authorization_policies_can_be_tried_out(kind: str) -> None:
     text = f"apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: a, annotations: {{istio.io/dry-run: 'true'}}}}\n"

@@ -2,6 +2,7 @@ from textwrap import dedent
 
 import pytest
 
+from authz.extension_provider import GrpcProvider
 from authz.mesh_config import MeshConfig, PathNormalization
 from parser.mesh_config import parse_mesh_config
 from tests.unit.parser.documents import manifests
@@ -12,6 +13,7 @@ trustDomainAliases: [old.example, "*-legacy"]
 rootNamespace: root
 pathNormalization: {normalization: MERGE_SLASHES}
 extensionProviders: [{name: x, envoyExtAuthzGrpc: {service: a, port: 1}}]
+defaultConfig: {concurrency: 2, gatewayTopology: {numTrustedProxies: 2, forwardClientCertDetails: SANITIZE}}
 somethingNew: [1, {2: 3}]
 """
 READ = MeshConfig(
@@ -19,6 +21,8 @@ READ = MeshConfig(
     trust_domain_aliases=("old.example", "*-legacy"),
     root_namespace="root",
     path_normalization=PathNormalization.MERGE_SLASHES,
+    extension_providers=(GrpcProvider(name="x", service="a", port=1),),
+    trusted_proxies=2,
 )
 
 

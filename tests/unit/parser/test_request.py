@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.attributes import Attributes, Protocol
+from authz.workload import ServiceRef
 from parser.request import Destination, RequestDocument, RequestError, parse_request
 
 FULL: dict[str, Any] = {
@@ -139,14 +140,11 @@ def changed(path: str, value: object) -> dict[str, Any]:
             )
             for name in ("Host", ":path", ":authority")
         ),
-        ("jwt", {}, "`claims` is missing", "for a request without a token leave `jwt` out"),
+        ("jwt", {}, "give one of `token` and `claims`", "for a request without a token leave `jwt` out"),
+        ("jwt.token", "e30", "give one of `token` and `claims`", "for a request without a token leave `jwt` out"),
         ("jwt.claims", [], "expected a mapping, got a list", None),
-        (
-            "jwt.token",
-            "e30",
-            "this version of meshward does not verify tokens",
-            "give what the token says as `claims: {iss: …, sub: …}`",
-        ),
+        ("destination.service", "api", "'api' is no service", "write `namespace/name`"),
+        ("destination.serviceEntry", "shop/", "'shop/' is no service", "write `namespace/name`"),
     ],
 )
 def test_a_document_that_says_what_it_cannot_is_refused_with_the_place_and_a_remedy(
@@ -208,3 +206,25 @@ def test_reading_is_total(path: str, value: object) -> None:
 def test_reading_anything_is_total(data: object) -> None:
     with pytest.raises(RequestError):
         parse_request(data)
+
+
+def test_a_token_is_where_clients_put_it() -> None:
+    document = {"workload": "shop/api", "request": {"method": "GET", "path": "/", "headers": {"x": "1"}}}
+    read = parse_request({**document, "jwt": {"token": "a.b.c"}}).attributes
+    assert read.headers == {"x": ("1",), "authorization": ("Bearer a.b.c",)}
+    assert read.claims is None
+    twice = {**document, "request": {"method": "GET", "path": "/", "headers": {"Authorization": "Basic x"}}}
+    with pytest.raises(RequestError, match="has an `authorization` header as well"):
+        parse_request({**twice, "jwt": {"token": "a.b.c"}})
+
+
+def test_a_service_of_a_waypoint_is_named_by_one_of_two_fields() -> None:
+    def service(**destination: str) -> object:
+        document = {"workload": "shop/waypoint", "destination": destination, "request": "GET /"}
+        return parse_request(document).destination.service
+
+    assert service() is None
+    assert service(service="shop/api") == ServiceRef(namespace="shop", name="api")
+    assert service(serviceEntry="shop/ext") == ServiceRef(namespace="shop", name="ext", external=True)
+    with pytest.raises(RequestError, match="`service` is given as well"):
+        service(service="shop/api", serviceEntry="shop/ext")
