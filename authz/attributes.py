@@ -41,6 +41,8 @@ Value = str | int | IPv4Address | IPv6Address | Issued | ListItem
 class Attributes:
     """The facts of one request (`HTTP`) or connection (`TCP`). What is absent is `None` or empty, never guessed.
 
+    Text is UTF-8; a byte that is none stands there as Python's surrogate escape for it, which no policy can name.
+
     `identities` are the names in the peer's certificate in the order Envoy tries them (URI SANs, DNS SANs, subject); empty
     for plaintext. `path` is `:path` with its query, as the proxy hands it to its filters. `headers` maps lower-case names
     to their values, one entry a header line, without pseudo-headers. `claims` is the payload of the verified token, its

@@ -22,6 +22,8 @@ class MeshConfig:
     """The keys of Istio's MeshConfig that a verdict depends on, with Istio's defaults.
 
     `trusted_proxies` is `defaultConfig.gatewayTopology.numTrustedProxies`: how many proxies in front of a gateway are believed.
+    `multiple_custom_providers` and `selectors_on_gateways` are no keys of it but switches in istiod's environment,
+    `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS` and `ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY`.
     """
 
     trust_domain: str = "cluster.local"
@@ -30,6 +32,8 @@ class MeshConfig:
     path_normalization: PathNormalization = PathNormalization.BASE
     extension_providers: tuple[ExtensionProvider, ...] = ()
     trusted_proxies: int = 0
+    multiple_custom_providers: bool = False
+    selectors_on_gateways: bool = True
 
     @property
     def trust_domains(self) -> tuple[str, ...]:

@@ -82,6 +82,7 @@ def jwt_rules(
     *,
     root_namespace: str,
     service: ServiceRef | None = None,
+    selectors_on_gateways: bool = True,
 ) -> tuple[JwtRule, ...]:
     """The rules that apply to `workload`, in the order in which their providers are tried (4.1).
 
@@ -89,7 +90,13 @@ def jwt_rules(
     """
     places = {root_namespace: 1, workload.namespace: 0}
     applicable = sorted(
-        select(policies, workload, root_namespace=root_namespace, service=service),
+        select(
+            policies,
+            workload,
+            root_namespace=root_namespace,
+            service=service,
+            selectors_on_gateways=selectors_on_gateways,
+        ),
         key=lambda policy: (places.get(policy.namespace, 2), policy.created, policy.name),
     )
     return tuple(sorted((rule for policy in applicable for rule in policy.jwt_rules), key=lambda rule: rule.issuer))

@@ -8,10 +8,6 @@ from authz.workload import GATEWAY_LABEL, WAYPOINT_CLASS, ProxyKind, ServiceRef,
 
 __all__ = ["Attachable", "applies", "select", "selects"]
 
-_GATEWAY_API = "gateway.networking.k8s.io"
-_CORE = ("", "core")
-_NETWORKING = "networking.istio.io"
-
 
 class Attachable(Protocol):
     """What says by labels or by targets where it applies."""
@@ -28,32 +24,26 @@ P = TypeVar("P", bound=Attachable)
 
 
 def select(
-    policies: Iterable[P], workload: Workload, *, root_namespace: str, service: ServiceRef | None = None
+    policies: Iterable[P],
+    workload: Workload,
+    *,
+    root_namespace: str,
+    service: ServiceRef | None = None,
+    selectors_on_gateways: bool = True,
 ) -> tuple[P, ...]:
     """The policies that apply to `workload`, in the order given.
 
     `service` is the one whose chain a request is in; it matters at waypoints only, which have a chain for each.
+    `selectors_on_gateways` is whether a policy without target applies to gateways of the Gateway API.
     """
-    return tuple(
-        policy for policy in policies if applies(policy, workload, root_namespace=root_namespace, service=service)
-    )
+    served = service if workload.proxy is ProxyKind.WAYPOINT else None
+    place = _Place(workload, root_namespace, served, selectors_on_gateways=selectors_on_gateways)
+    return tuple(policy for policy in policies if place.takes(policy))
 
 
 def applies(policy: Attachable, workload: Workload, *, root_namespace: str, service: ServiceRef | None = None) -> bool:
     """Whether `policy` applies to `workload`: the namespace is looked at first, then the target, then the selector."""
-    waypoint = workload.proxy is ProxyKind.WAYPOINT
-    served = service if waypoint else None
-    looked_at = (
-        (workload.namespace, root_namespace)
-        if served is None
-        else (workload.namespace, root_namespace, served.namespace)
-    )
-    if policy.namespace not in looked_at:
-        return False
-    if policy.target_refs:
-        return any(_attaches(reference, policy, workload, root_namespace, served) for reference in policy.target_refs)
-    # A waypoint takes nothing that does not name it, not even what has no selector at all.
-    return not waypoint and (policy.selector is None or selects(policy.selector, workload))
+    return bool(select((policy,), workload, root_namespace=root_namespace, service=service))
 
 
 def selects(selector: Mapping[str, str], workload: Workload) -> bool:
@@ -61,33 +51,48 @@ def selects(selector: Mapping[str, str], workload: Workload) -> bool:
     return all(workload.labels.get(name) == value for name, value in selector.items())
 
 
-def _attaches(
-    reference: TargetRef, policy: Attachable, workload: Workload, root_namespace: str, service: ServiceRef | None
-) -> bool:
-    """The table of semantics 1.2. A sidecar ignores whatever has a target."""
-    gateway = workload.labels.get(GATEWAY_LABEL)
-    if gateway is None:
-        return False
-    waypoint = workload.proxy is ProxyKind.WAYPOINT
-    match reference.group, reference.kind:
-        case (group, "Gateway") if group == _GATEWAY_API:
-            own = policy.namespace == workload.namespace and reference.namespace in (None, "", workload.namespace)
-            return own and reference.name == gateway
-        case (group, "GatewayClass") if group == _GATEWAY_API:
-            return waypoint and reference.name == WAYPOINT_CLASS and policy.namespace == root_namespace
-        case (group, "Service") if group in _CORE:
-            return _serves(reference, policy, service, external=False)
-        case (group, "ServiceEntry") if group == _NETWORKING:
-            return _serves(reference, policy, service, external=True)
-        case _:
+class _Place:
+    """Where policies are looked for."""
+
+    def __init__(
+        self, workload: Workload, root_namespace: str, service: ServiceRef | None, *, selectors_on_gateways: bool
+    ) -> None:
+        self._workload = workload
+        self._root = root_namespace
+        self._service = service
+        self._namespaces = {workload.namespace, root_namespace} | ({service.namespace} if service else set())
+        self._gateway = workload.labels.get(GATEWAY_LABEL)
+        self._waypoint = workload.proxy is ProxyKind.WAYPOINT
+        # A waypoint takes nothing that does not name it, not even what has no selector at all.
+        self._selected = not self._waypoint and (selectors_on_gateways or self._gateway is None)
+
+    def takes(self, policy: Attachable) -> bool:
+        if policy.namespace not in self._namespaces:
             return False
+        if policy.target_refs:
+            # A sidecar ignores whatever has a target.
+            return self._gateway is not None and any(self._is(reference, policy) for reference in policy.target_refs)
+        return self._selected and (policy.selector is None or selects(policy.selector, self._workload))
+
+    def _is(self, reference: TargetRef, policy: Attachable) -> bool:
+        """The table of targets in semantics 1.2."""
+        match _GROUPS.get((reference.kind, reference.group)):
+            case "Gateway":
+                own = policy.namespace == self._workload.namespace
+                return own and reference.namespace in (None, "", policy.namespace) and reference.name == self._gateway
+            case "GatewayClass":
+                return self._waypoint and reference.name == WAYPOINT_CLASS and policy.namespace == self._root
+            case "Service" | "ServiceEntry" as kind:
+                found = ServiceRef(namespace=policy.namespace, name=reference.name, external=kind == "ServiceEntry")
+                return found == self._service and reference.namespace in (None, "", policy.namespace)
+            case _:
+                return False
 
 
-def _serves(reference: TargetRef, policy: Attachable, service: ServiceRef | None, *, external: bool) -> bool:
-    return (
-        service is not None
-        and service.external is external
-        and policy.namespace == service.namespace
-        and reference.namespace in (None, "", service.namespace)
-        and reference.name == service.name
-    )
+_GROUPS = {
+    ("Gateway", "gateway.networking.k8s.io"): "Gateway",
+    ("GatewayClass", "gateway.networking.k8s.io"): "GatewayClass",
+    ("Service", ""): "Service",
+    ("Service", "core"): "Service",
+    ("ServiceEntry", "networking.istio.io"): "ServiceEntry",
+}

@@ -40,7 +40,7 @@ def decide(
             stage=Stage.CUSTOM,
             action=Action.CUSTOM,
             match=match,
-            reason="a CUSTOM rule matches and its provider cannot be asked",
+            reason="a CUSTOM rule matches, and no authorizer has let the request through",
         )
 
     # AUDIT decides nothing, and its dry run notes nothing.

@@ -142,7 +142,7 @@ def _custom(match: Match) -> Decision:
         stage=Stage.CUSTOM,
         action=Action.CUSTOM,
         match=match,
-        reason="a CUSTOM rule matches and its provider cannot be asked",
+        reason="a CUSTOM rule matches, and no authorizer has let the request through",
     )
 
 

@@ -44,8 +44,8 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
         if arguments.verbose:
             print_skipped(loaded.skipped)
         snapshot = loaded.snapshot
-        for gap in snapshot.gaps():
-            _logger.warning("%s", gap)
+        for warning in snapshot.warnings():
+            _logger.warning("%s", warning)
         _logger.info(
             "revision %s in force: %d policies, %d workloads, from %d files",
             snapshot.revision,
@@ -75,6 +75,7 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
     await current.watch(stop)
     _logger.info("draining")
     await server.stop(grace=arguments.drain)
+    await service.close()
     return ExitCode.OK
 
 

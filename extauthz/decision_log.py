@@ -59,14 +59,14 @@ def request_document(destination: Destination, attributes: Attributes, consulted
     )
     if attributes.protocol is Protocol.HTTP:
         headers = {
-            name: [_MASK] * len(values) if name in _SECRET_HEADERS else list(values)
+            name: [_MASK] * len(values) if name in _SECRET_HEADERS else [_readable(value) for value in values]
             for name, values in attributes.headers.items()
             if name in consulted
         }
         document["request"] = _given(
             method=attributes.method,
-            path=None if attributes.path is None else attributes.path.partition("?")[0],
-            host=attributes.host,
+            path=None if attributes.path is None else _readable(attributes.path.partition("?")[0]),
+            host=None if attributes.host is None else _readable(attributes.host),
             scheme=attributes.scheme,
             headers=headers or None,
         )
@@ -75,6 +75,11 @@ def request_document(destination: Destination, attributes: Attributes, consulted
 
 def _given(**facts: object) -> dict[str, object]:
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _readable(text: str) -> str:
+    """Text as JSON can hold it: bytes that are no UTF-8 are written out."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _text(value: object) -> str | None:

@@ -3,10 +3,9 @@
 What Envoy puts where is described in `docs/envoy.md`, with what a real Envoy was seen to send.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from itertools import product
 from urllib.parse import unquote
 
@@ -19,13 +18,16 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc import code_pb2, status_pb2
 
 from authz.attributes import Address, Attributes, Protocol
-from authz.decision import Decision, Verdict
+from authz.changes import NO_CHANGES, Changes
+from authz.decision import Decision, Denial, Verdict
+from authz.remote_address import parse_address, remote_address
 from authz.values import ascii_lower
+from authz.workload import ProxyKind, ServiceRef
+from extauthz.question import utf8
 from parser.diagnostics import quoted
 
-__all__ = ["Asked", "Destination", "MalformedRequestError", "readings", "to_asked", "to_response"]
+__all__ = ["Asked", "Destination", "MalformedRequestError", "at_gateway", "readings", "to_asked", "to_response"]
 
-_BODY = "RBAC: access denied"
 _MAX_PORT = 65535
 # Two ways to read each comma, and a decision for each way.
 _COMMAS_LIMIT = 6
@@ -43,11 +45,15 @@ class Destination:
     workload: str | None
     principal: str | None
     address: str | None
+    service: ServiceRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question: the facts, where the request goes, and whether its header lines came joined into one."""
+    """A question: the facts, where the request goes, and whether its header lines came joined into one.
+
+    Its remote address is as a sidecar takes it.
+    """
 
     attributes: Attributes
     destination: Destination
@@ -68,6 +74,7 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
         workload=_workload(context.context_extensions, context.destination.labels),
         principal=context.destination.principal or None,
         address=str(destination_ip),
+        service=_service(context.context_extensions),
     )
     common = Attributes(
         identities=_identities(context.source),
@@ -109,7 +116,9 @@ def _http(
         host=_given_twice(":authority", pseudo, http.host),
         scheme=_given_twice(":scheme", pseudo, http.scheme),
         headers=headers,
-        remote_ip=_remote_ip(headers.get("x-forwarded-for", ()), common.source_ip),
+        remote_ip=remote_address(
+            headers.get("x-forwarded-for", ()), common.source_ip, ProxyKind.SIDECAR, trusted_proxies=0
+        ),
     )
     # Envoy lets no request through without these; CONNECT alone may have no path.
     if (
@@ -124,25 +133,34 @@ def _http(
 def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None:
     """A fact that stands both among the headers and in a field of its own, unless the filter leaves headers out."""
     line = pseudo.get(name)
-    if line and field and line != field:
+    # A field holds text, so that Envoy puts something else there for bytes that are none.
+    if line and field and field not in (line, utf8(line)):
         raise MalformedRequestError(f"header {quoted(name)} is not what the request says beside it")
     return line or field or None
 
 
 def _header_lines(header_map: base_pb2.HeaderMap) -> list[tuple[str, str]]:
-    lines = []
-    for header in header_map.headers:
-        raw = header.raw_value
-        try:
-            lines.append((ascii_lower(header.key), raw.decode() if raw else header.value))
-        except UnicodeDecodeError as error:
-            raise MalformedRequestError(f"header {quoted(header.key)} is not UTF-8") from error
-    return lines
+    # Bytes that are no UTF-8 stay what they are, each as a surrogate that no policy can name: RBAC compares them, too.
+    return [
+        (ascii_lower(header.key), header.raw_value.decode("utf-8", "surrogateescape") or header.value)
+        for header in header_map.headers
+    ]
 
 
 def _workload(*labelled: Mapping[str, str]) -> str | None:
     # One that is given and empty is unknown, not absent: whoever set it meant to name one.
     return next((labels["workload"] for labels in labelled if "workload" in labels), None)
+
+
+def _service(extensions: Mapping[str, str]) -> ServiceRef | None:
+    """The service whose chain of a waypoint asks."""
+    for name, external in (("service", False), ("service_entry", True)):
+        if name in extensions:
+            namespace, slash, service = extensions[name].partition("/")
+            if not (slash and namespace and service):
+                raise MalformedRequestError(f"the {name} {quoted(extensions[name])} is no `namespace/name`")
+            return ServiceRef(namespace=namespace, name=service, external=external)
+    return None
 
 
 def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
@@ -153,18 +171,12 @@ def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
         raise MalformedRequestError(f"the {whose} address is {found}")
     socket = address.socket_address
     try:
-        ip = _ip(socket.address)
+        ip = parse_address(socket.address)
     except ValueError as error:
         raise MalformedRequestError(f"the {whose} address {quoted(socket.address)} is no IP address") from error
     if socket.WhichOneof("port_specifier") != "port_value" or socket.port_value > _MAX_PORT:
         raise MalformedRequestError(f"the {whose} address has no port")
     return ip, socket.port_value
-
-
-def _ip(text: str) -> Address:
-    address = ip_address(text)
-    # A zone is the host's own business; the address without it is what a policy can name.
-    return IPv6Address(int(address)) if isinstance(address, IPv6Address) and address.scope_id else address
 
 
 def _metadata(filters: Mapping[str, Struct]) -> dict[str, dict[str, object]] | None:
@@ -201,13 +213,13 @@ def _subject_alternative_names(leaf: x509.Certificate) -> tuple[str, ...]:
     return (*uris, *names.get_values_for_type(x509.DNSName))
 
 
-def _remote_ip(forwarded_for: tuple[str, ...], peer: Address | None) -> Address | None:
-    """The right-most address of `x-forwarded-for`, as a sidecar takes it; the peer where that is none (semantics 2.10)."""
-    last = ",".join(forwarded_for).rpartition(",")[2].strip(" \t")
-    try:
-        return _ip(last)
-    except ValueError:
-        return peer
+def at_gateway(asked: Asked, *, trusted_proxies: int) -> Asked:
+    """What a gateway asks: there the remote address is another (semantics 2.10)."""
+    attributes = asked.attributes
+    # By the time it asks, a gateway has put its own peer behind what it was sent.
+    arrived = ",".join(attributes.headers.get("x-forwarded-for", ())).rpartition(",")[0]
+    remote = remote_address((arrived,), attributes.source_ip, ProxyKind.GATEWAY, trusted_proxies=trusted_proxies)
+    return replace(asked, attributes=replace(attributes, remote_ip=remote))
 
 
 def readings(asked: Asked, consulted: frozenset[str]) -> list[Attributes]:
@@ -250,9 +262,20 @@ def _splits(value: str) -> Iterator[tuple[str, ...]]:
         yield tuple(lines)
 
 
-def to_response(decision: Decision, *, revision: str) -> external_auth_pb2.CheckResponse:
-    """The answer to Envoy, with what determined it as dynamic metadata."""
-    facts: dict[str, str | float | bool] = {
+def to_response(
+    decision: Decision,
+    *,
+    revision: str,
+    changes: Changes = NO_CHANGES,
+    response_headers: Iterable[tuple[str, str]] = (),
+    metadata: Mapping[str, object] | None = None,
+) -> external_auth_pb2.CheckResponse:
+    """The answer to Envoy, with what determined it as dynamic metadata, beside `metadata`.
+
+    Where the request goes on, it does so with `changes`, and the caller gets `response_headers` besides the application's.
+    """
+    facts: dict[str, object] = {
+        **(metadata or {}),
         "verdict": decision.verdict.value,
         "stage": decision.stage.value,
         "reason": decision.reason,
@@ -266,25 +289,37 @@ def to_response(decision: Decision, *, revision: str) -> external_auth_pb2.Check
     if decision.verdict is Verdict.ALLOW:
         return external_auth_pb2.CheckResponse(
             status=status_pb2.Status(code=code_pb2.OK),
-            ok_response=external_auth_pb2.OkHttpResponse(),
+            ok_response=_ok(changes, response_headers),
             dynamic_metadata=_struct(facts),
         )
-    return _denied(decision.status, facts)
+    return _denied(decision.denied_with, facts)
 
 
-def _denied(status: int, facts: dict[str, str | float | bool]) -> external_auth_pb2.CheckResponse:
+def _ok(changes: Changes, response_headers: Iterable[tuple[str, str]]) -> external_auth_pb2.OkHttpResponse:
+    # Envoy 1.40 sets a header to one value, whatever the answer says of appending: several lines go as one.
+    return external_auth_pb2.OkHttpResponse(
+        headers=[_header(name, ",".join(lines)) for name, lines in changes.headers.items() if lines],
+        headers_to_remove=[name for name, lines in changes.headers.items() if not lines],
+        response_headers_to_add=[_header(name, value) for name, value in response_headers],
+    )
+
+
+def _denied(denial: Denial, facts: Mapping[str, object]) -> external_auth_pb2.CheckResponse:
+    body = utf8(denial.body.decode("utf-8", "surrogateescape"))
     return external_auth_pb2.CheckResponse(
-        status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED, message=_BODY),
+        status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED, message=body),
         denied_response=external_auth_pb2.DeniedHttpResponse(
-            status=http_status_pb2.HttpStatus(code=status),
-            headers=[base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key="content-type", value="text/plain"))],
-            body=_BODY,
+            status=http_status_pb2.HttpStatus(code=denial.status),
+            headers=[_header(name, value) for name, value in denial.headers],
+            body=body,
         ),
         dynamic_metadata=_struct(facts),
     )
 
 
-def _struct(facts: dict[str, str | float | bool]) -> Struct:
-    struct = Struct()
-    struct.update(facts)
-    return struct
+def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
+    return base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key=name, value=utf8(value)))
+
+
+def _struct(facts: Mapping[str, object]) -> Struct:
+    return json_format.ParseDict(dict(facts), Struct())

@@ -4,64 +4,83 @@ from dataclasses import replace
 
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
-from authz.decision import RBAC_DENIAL, Decision, Match, Shadow, Stage, Verdict
+from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Verdict
 from authz.normalization import RefusedPathError, normalize_path
 from authz.peer_authentication import MtlsMode
+from authz.remote_address import remote_address
 from authz.workload import Workload
-from mesh.snapshot import Snapshot
+from mesh.snapshot import Guard, Snapshot
 from parser.request import RequestDocument
 
-__all__ = ["decide", "decide_as_sent", "decide_for", "decision_document"]
+__all__ = ["decide", "decide_as_sent", "decision_document", "refused_at_port", "with_identity"]
 
 
-def decide(snapshot: Snapshot, document: RequestDocument) -> Decision:
-    """The decision about one request document; the claims in it count as verified.
+def decide(snapshot: Snapshot, document: RequestDocument, *, allowed_by: frozenset[str] = frozenset()) -> Decision:
+    """The decision about one request document, without a network; the claims in it count as verified.
 
-    A document that names a workload of one port need not say the port.
+    A document that names a workload of one port need not say the port. `allowed_by` are the external authorizers that are
+    taken to let it through; the others are taken to refuse.
 
     Raises:
         UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
     """
     workload = _workload(snapshot, document)
-    return decide_for(snapshot, workload, _completed(document.attributes, workload))
+    guard = snapshot.guard(workload, document.destination.service)
+    attributes = _completed(document.attributes, workload)
+    if (refused := refused_at_port(guard, attributes)) is not None:
+        return refused
+    attributes = with_identity(guard, attributes)
+    allowed = guard.authorizers.passed(attributes.protocol) | allowed_by & guard.authorizers.asked.keys()
+    if any(trigger.provider not in allowed for trigger in guard.tree.triggered(attributes)):
+        return guard.tree.decide(attributes, allowed_by=allowed)
+    return guard.tree.decide(attributes, allowed_by=guard.tree.providers)
 
 
-def decide_for(snapshot: Snapshot, workload: Workload, attributes: Attributes) -> Decision:
-    """The decision about a request for `workload`: whether its port takes plaintext, then what the policies say.
+def refused_at_port(guard: Guard, attributes: Attributes) -> Decision | None:
+    """The denial of plaintext where mTLS is demanded; nothing where the port takes what comes.
 
-    Where mTLS is demanded, Istio closes a plaintext connection; who is asked instead denies what comes over it.
+    Istio closes such a connection; who is asked instead denies what comes over it.
     """
-    if not attributes.identities:
-        mode, by = snapshot.port_mode(workload, attributes.destination_port)
-        if mode is MtlsMode.STRICT:
-            reason = f"plaintext, where PeerAuthentication {by} demands mTLS"
-            return Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason)
-    return snapshot.tree(workload).decide(attributes)
+    if attributes.identities:
+        return None
+    mode, by = guard.mode(attributes.destination_port)
+    return _denied(f"plaintext, where PeerAuthentication {by} demands mTLS") if mode is MtlsMode.STRICT else None
 
 
-def decide_as_sent(snapshot: Snapshot, document: RequestDocument) -> Decision:
-    """As `decide`, for a path as the client sent it: the proxy's path normalization comes first.
+def with_identity(guard: Guard, attributes: Attributes) -> Attributes:
+    """The facts without the caller's identity where mTLS is switched off: there Istio's proxy looks at no certificate."""
+    if attributes.identities and guard.mode(attributes.destination_port).mode is MtlsMode.DISABLE:
+        return replace(attributes, identities=())
+    return attributes
 
-    A path that the proxy refuses is denied with its 400.
+
+def _denied(reason: str, denial: Denial = RBAC_DENIAL) -> Decision:
+    return Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason, denied_with=denial)
+
+
+def decide_as_sent(
+    snapshot: Snapshot, document: RequestDocument, *, allowed_by: frozenset[str] = frozenset()
+) -> Decision:
+    """As `decide`, for a request as the client sent it: what the proxy makes of its path and of its address comes first.
+
+    A path that the proxy refuses is denied with its 400. The remote address is found in `x-forwarded-for` as the destination's
+    kind of proxy does it.
 
     Raises:
         UnknownWorkloadError: As `decide`.
     """
     attributes = document.attributes
-    if attributes.path is None:
-        return decide(snapshot, document)
+    config = snapshot.config
+    remote = attributes.remote_ip
+    if (forwarded_for := attributes.headers.get("x-forwarded-for")) is not None:
+        proxy = _workload(snapshot, document).proxy
+        remote = remote_address(forwarded_for, attributes.source_ip, proxy, trusted_proxies=config.trusted_proxies)
     try:
-        path = normalize_path(attributes.path, snapshot.config.path_normalization)
+        path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
     except RefusedPathError as error:
-        return Decision(
-            verdict=Verdict.DENY,
-            stage=Stage.NONE,
-            action=None,
-            match=None,
-            reason=str(error),
-            denied_with=RBAC_DENIAL._replace(status=400, body=b""),
-        )
-    return decide(snapshot, replace(document, attributes=replace(attributes, path=path)))
+        return _denied(str(error), Denial(400, b""))
+    as_seen = replace(attributes, path=path, remote_ip=remote)
+    return decide(snapshot, replace(document, attributes=as_seen), allowed_by=allowed_by)
 
 
 def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:

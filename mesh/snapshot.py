@@ -1,42 +1,65 @@
 """Snapshot: everything that decisions depend on, at one revision, compiled."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from authz.decision import Match
+from authz.external import Authorizers, authorizers
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
 from authz.peer_authentication import PeerAuthentication, PortMode, port_mode
+from authz.request_authentication import JwtRule, RequestAuthentication, jwt_rules
 from authz.selection import select
 from authz.span import Span
 from authz.tree import DecisionTree, compile_policies
-from authz.workload import Workload
+from authz.workload import ServiceRef, Workload
 from mesh.errors import UnknownWorkloadError
 from mesh.registry import Registry
+from parser.diagnostics import quoted
 
-__all__ = ["Snapshot"]
+__all__ = ["Guard", "Snapshot"]
 
 _SPELLED_OUT_LIMIT = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What stands before one workload: the compiled policies, whose tokens it takes, who else must agree, and what its ports take.
+
+    `modes` has those ports for which a policy may say something else than for all others, which are under `None`.
+    """
+
+    tree: DecisionTree
+    jwt_rules: tuple[JwtRule, ...]
+    authorizers: Authorizers
+    modes: Mapping[int | None, PortMode]
+
+    def mode(self, port: int | None) -> PortMode:
+        """What a port of the workload takes, by the PeerAuthentications that speak for it."""
+        return self.modes.get(port) or self.modes[None]
+
+
 class Snapshot:
-    """Policies of both kinds, workloads and the mesh configuration at `revision`. What it answers never changes.
+    """Policies of all kinds, workloads and the mesh configuration at `revision`. What it answers never changes.
 
     The trees of all its workloads are compiled when it is made; workloads with the same policies share one.
     """
 
     __slots__ = (
         "_by_id",
-        "_modes",
-        "_spelled_out",
+        "_guards",
+        "_ports",
+        "_registered",
         "_trees",
         "config",
         "peer_authentications",
         "policies",
         "registry",
+        "request_authentications",
         "revision",
     )
 
-    def __init__(  # what a mesh declares
+    def __init__(  # noqa: PLR0913  # what a mesh declares
         self,
         *,
         policies: Sequence[Policy],
@@ -44,56 +67,95 @@ class Snapshot:
         config: MeshConfig,
         revision: str,
         peer_authentications: Sequence[PeerAuthentication] = (),
+        request_authentications: Sequence[RequestAuthentication] = (),
     ) -> None:
         self.policies = tuple(policies)
+        self.request_authentications = tuple(request_authentications)
         self.peer_authentications = tuple(peer_authentications)
         self._by_id = {policy.id: policy for policy in self.policies}
         self.registry = Registry(workloads)
         self.config = config
         self.revision = revision
         self._trees: dict[tuple[int, ...], DecisionTree] = {}
-        self._modes: dict[tuple[str, frozenset[tuple[str, str]], int | None], PortMode] = {}
-        self._spelled_out: dict[tuple[str, frozenset[tuple[str, str]]], DecisionTree] = {}
-        for workload in self.registry:
-            self.tree(workload)
+        # The ports that policies speak of, and any other.
+        self._ports = (None, *sorted({port for policy in self.peer_authentications for port in policy.port_modes}))
+        self._guards: dict[tuple[str, frozenset[tuple[str, str]], bool, ServiceRef | None], Guard] = {}
+        # The registry keeps its workloads for as long as this lives, so each stands for itself.
+        self._registered = {id(workload): self._guarded(workload, None) for workload in self.registry}
 
-    def tree(self, workload: Workload) -> DecisionTree:
-        """The compiled policies that apply to `workload`, which need not be one of the registry's."""
-        key = (workload.namespace, frozenset(workload.labels.items()))
-        if (known := self._spelled_out.get(key)) is not None:
+    def guard(self, workload: Workload, service: ServiceRef | None = None) -> Guard:
+        """What stands before `workload`, which need not be one of the registry's.
+
+        `service` is the one whose chain of a waypoint is asked about.
+        """
+        if service is None and (registered := self._registered.get(id(workload))) is not None:
+            return registered
+        return self._guarded(workload, service)
+
+    def _guarded(self, workload: Workload, service: ServiceRef | None) -> Guard:
+        key = (workload.namespace, frozenset(workload.labels.items()), workload.router, service)
+        if (known := self._guards.get(key)) is not None:
             return known
-        selected = select(self.policies, workload, root_namespace=self.config.root_namespace)
+        config = self.config
+        selected = select(
+            self.policies,
+            workload,
+            root_namespace=config.root_namespace,
+            service=service,
+            selectors_on_gateways=config.selectors_on_gateways,
+        )
+        tree = self._tree(selected)
+        rules = jwt_rules(
+            self.request_authentications,
+            workload,
+            root_namespace=config.root_namespace,
+            service=service,
+            selectors_on_gateways=config.selectors_on_gateways,
+        )
+        modes = {
+            port: port_mode(self.peer_authentications, workload, port, root_namespace=config.root_namespace)
+            for port in self._ports
+        }
+        guard = Guard(tree, rules, authorizers(tree.providers, config), modes)
+        # Requests may spell out any number of workloads; what is kept of them is bounded.
+        if len(self._guards) < _SPELLED_OUT_LIMIT + len(self.registry):
+            self._guards[key] = guard
+        return guard
+
+    def tree(self, workload: Workload, service: ServiceRef | None = None) -> DecisionTree:
+        """The compiled policies that apply to `workload`."""
+        return self.guard(workload, service).tree
+
+    def _tree(self, selected: tuple[Policy, ...]) -> DecisionTree:
         identity = tuple(map(id, selected))
         if (tree := self._trees.get(identity)) is None:
             tree = compile_policies(selected, trust_domains=self.config.trust_domains)
             if len(self._trees) < _SPELLED_OUT_LIMIT + len(self.registry):
                 self._trees[identity] = tree
-        # Requests may spell out any number of workloads; what is kept of them is bounded.
-        if len(self._spelled_out) < _SPELLED_OUT_LIMIT + len(self.registry):
-            self._spelled_out[key] = tree
         return tree
 
     def port_mode(self, workload: Workload, port: int | None) -> PortMode:
-        """What `port` of `workload` takes, by the PeerAuthentications that speak for it."""
-        key = (workload.namespace, frozenset(workload.labels.items()), port)
-        if (mode := self._modes.get(key)) is None:
-            mode = port_mode(self.peer_authentications, workload, port, root_namespace=self.config.root_namespace)
-            if len(self._modes) < _SPELLED_OUT_LIMIT + len(self.registry):
-                self._modes[key] = mode
-        return mode
+        """What `port` of `workload` takes."""
+        return self.guard(workload).mode(port)
 
-    def gaps(self) -> Iterator[str]:
-        """What its policies ask for and this version does not do, a sentence each."""
-        if any(attribute.key.startswith("request.auth.") for tree in self._trees.values() for attribute in tree.reads):
+    def warnings(self) -> Iterator[str]:
+        """What its policies ask for and nobody will do, a sentence each."""
+        if not self.request_authentications and any(
+            attribute.key.startswith("request.auth.") for tree in self._trees.values() for attribute in tree.reads
+        ):
             yield (
-                "policies look at tokens, and this version verifies none: on live requests `request.auth.*` and "
+                "policies look at tokens, and no RequestAuthentication says whose to take: `request.auth.*` and "
                 "`requestPrincipals` never match, and their negations always do"
             )
-        if custom := sorted(policy.id for policy in self.policies if policy.action is Action.CUSTOM):
-            yield (
-                f"this version asks no external authorizer: what the rules of {', '.join(custom)} match is denied, as "
-                "Istio does for a provider that it cannot use"
-            )
+        for policy in self.policies:
+            if policy.action is Action.CUSTOM and policy.provider not in self._known_providers():
+                yield (
+                    f"the mesh configuration has no external authorizer {quoted(policy.provider or '')}: what the rules of "
+                    f"{policy.id} match is denied, as Istio does"
+                )
+
+    def _known_providers(self) -> frozenset[str]:
+        return frozenset(provider.name for provider in self.config.extension_providers)
 
     def place(self, match: Match) -> Span | None:
         """Where the rule that matched is written, as far as the policies came from documents."""
@@ -112,9 +174,14 @@ class Snapshot:
             candidates = self.registry.named(workload)
         else:
             candidates = self.registry.candidates(principal=principal, address=address)
-        if len(candidates) > 1 and len({id(self.tree(candidate)) for candidate in candidates}) > 1:
+        if len(candidates) > 1 and len({self._outcome(candidate) for candidate in candidates}) > 1:
             raise UnknownWorkloadError(_ambiguous(candidates))
         return candidates[0]
+
+    def _outcome(self, workload: Workload) -> tuple[object, ...]:
+        """What is the same for workloads that are guarded alike."""
+        guard = self.guard(workload)
+        return id(guard.tree), tuple(map(id, guard.jwt_rules)), workload.proxy, tuple(guard.modes.values())
 
 
 def _ambiguous(candidates: Sequence[Workload]) -> str:

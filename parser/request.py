@@ -13,6 +13,7 @@ from authz.attributes import Address, Attributes, Protocol
 from authz.record import record
 from authz.span import Path
 from authz.values import ascii_lower
+from authz.workload import ServiceRef
 
 __all__ = ["Destination", "RequestDocument", "RequestError", "UnknownFieldError", "parse_request"]
 
@@ -49,11 +50,12 @@ class Destination:
     labels: Mapping[str, str] | None = None
     principal: str | None = None
     address: str | None = None
+    service: ServiceRef | None = None
 
 
 @record
 class RequestDocument:
-    """One request: its destination and its facts; the claims are as the token has them."""
+    """One request: its destination and its facts; claims count as verified, and are as the token has them."""
 
     destination: Destination
     attributes: Attributes
@@ -86,6 +88,8 @@ def parse_request(data: object) -> RequestDocument:
     }
     if protocol is Protocol.HTTP:
         facts |= _http(document.get("request"))
+        if (token := _token(document.get("jwt"))) is not None:
+            facts["headers"] = _with_token(facts.get("headers", {}), token)
     else:
         for name in ("request", "jwt"):
             if document.get(name) is not None:
@@ -98,7 +102,7 @@ def parse_request(data: object) -> RequestDocument:
 
 _DOCUMENT = frozenset({"workload", "destination", "source", "connection", "request", "jwt"})
 _CONNECTION = frozenset({"protocol", "sni"})
-_DESTINATION = frozenset({"namespace", "labels", "ip", "port", "principal"})
+_DESTINATION = frozenset({"namespace", "labels", "ip", "port", "principal", "service", "serviceEntry"})
 _SOURCE = frozenset({"principal", "ip", "remoteIp"})
 _REQUEST = frozenset({"method", "path", "host", "scheme", "headers"})
 _JWT = frozenset({"token", "claims"})
@@ -111,6 +115,7 @@ def _destination(workload: object, destination: Mapping[str, object], address: A
         labels=_labels(destination.get("labels")),
         principal=_text(destination.get("principal"), ("destination", "principal")),
         address=None if address is None else str(address),
+        service=_service(destination),
     )
     if found.workload is not None and found.namespace is not None:
         raise RequestError(
@@ -125,6 +130,21 @@ def _destination(workload: object, destination: Mapping[str, object], address: A
             help="name one with `workload: namespace/name`, or spell it out: `destination: {namespace: …, labels: {…}}`",
         )
     return found
+
+
+def _service(destination: Mapping[str, object]) -> ServiceRef | None:
+    """The service whose chain of a waypoint the request is in."""
+    given = [name for name in ("service", "serviceEntry") if destination.get(name) is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise RequestError(("destination", given[1]), "`service` is given as well", help="drop one of the two")
+    path = ("destination", given[0])
+    text = _required_text(destination[given[0]], path)
+    namespace, slash, name = text.partition("/")
+    if not (slash and namespace and name):
+        raise RequestError(path, f"{text!r} is no service", help="write `namespace/name`")
+    return ServiceRef(namespace=namespace, name=name, external=given[0] == "serviceEntry")
 
 
 def _labels(value: object) -> Mapping[str, str] | None:
@@ -175,19 +195,28 @@ def _headers(value: object) -> dict[str, tuple[str, ...]]:
 
 
 def _claims(value: object) -> Mapping[str, object] | None:
-    if value is None:
-        return None
+    """What a token says that counts as verified."""
     jwt = _mapping(value, ("jwt",), _JWT)
-    if jwt.get("token") is not None:
-        raise RequestError(
-            ("jwt", "token"),
-            "this version of meshward does not verify tokens",
-            help="give what the token says as `claims: {iss: …, sub: …}`",
-        )
+    if value is not None and len([name for name in _JWT if jwt.get(name) is not None]) != 1:
+        help_ = "for a request without a token leave `jwt` out"
+        raise RequestError(("jwt",), "give one of `token` and `claims`", help=help_)
     claims = jwt.get("claims")
-    if claims is None:
-        raise RequestError(("jwt",), "`claims` is missing", help="for a request without a token leave `jwt` out")
-    return _any_mapping(claims, ("jwt", "claims"))
+    return None if claims is None else _any_mapping(claims, ("jwt", "claims"))
+
+
+def _token(value: object) -> str | None:
+    """A token that is to be verified."""
+    return _text(_mapping(value, ("jwt",), _JWT).get("token"), ("jwt", "token"))
+
+
+def _with_token(headers: object, token: str) -> Mapping[str, tuple[str, ...]]:
+    """The headers of a request that carries the token where clients put it."""
+    before = headers if isinstance(headers, dict) else {}
+    if "authorization" in before:
+        raise RequestError(
+            ("jwt", "token"), "the request has an `authorization` header as well", help="drop one of the two"
+        )
+    return {**before, "authorization": (f"Bearer {token}",)}
 
 
 def _protocol(value: object) -> Protocol:

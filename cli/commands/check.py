@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +16,7 @@ from mesh.deciding import decide, decide_as_sent, decision_document
 from mesh.errors import UnknownWorkloadError
 from mesh.files import STDIN, display_name, read_file
 from mesh.snapshot import Snapshot
-from parser.diagnostics import PolicySyntaxError
+from parser.diagnostics import PolicySyntaxError, quoted
 from parser.request import RequestDocument, RequestError, parse_request
 from parser.request_file import parse_request_file
 
@@ -35,7 +36,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--normalize",
         action="store_true",
-        help="take paths as clients send them, and do to them first what the mesh's pathNormalization says",
+        help="take requests as clients send them: the mesh's pathNormalization comes first, and trusted x-forwarded-for",
+    )
+    parser.add_argument(
+        "--allowed-by",
+        metavar="PROVIDER",
+        action="append",
+        default=[],
+        help="take it that this external authorizer lets every request through; the others refuse (may be repeated)",
     )
     parser.add_argument("--exit-code", action="store_true", help="end with 3 if a request is denied")
 
@@ -46,7 +54,13 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         raise UsageError("standard input can be only one of the manifests, the mesh configuration and the requests")
     loaded = store_of(arguments).load()
     print_loaded(loaded, verbose=arguments.verbose)
-    how = decide_as_sent if arguments.normalize else decide
+    known = {provider.name for provider in loaded.snapshot.config.extension_providers}
+    if unknown := sorted(set(arguments.allowed_by) - known):
+        raise UsageError(
+            f"the mesh configuration has no external authorizer {', '.join(map(quoted, unknown))}",
+            help=f"it has {', '.join(map(quoted, sorted(known))) or 'none'}",
+        )
+    how = partial(decide_as_sent if arguments.normalize else decide, allowed_by=frozenset(arguments.allowed_by))
     answer = _Answer(loaded.snapshot, how, output=arguments.output, out=sys.stdout)
     ok = answer.document(arguments.request) if arguments.request else answer.lines(arguments.requests)
     if not ok:

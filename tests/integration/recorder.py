@@ -28,12 +28,14 @@ def deny(_: CheckRequest) -> CheckResponse:
 
 
 class Recorder(AuthorizationServicer):  # type: ignore[misc]  # grpc's generated code has no types
-    def __init__(self, socket: Path) -> None:
+    """Listens on `address`: the path of a Unix socket, or `host:port`, where port 0 is a free one."""
+
+    def __init__(self, address: Path | str) -> None:
         self.asked: list[CheckRequest] = []
         self.answer: Callable[[CheckRequest], CheckResponse] = allow
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         add_AuthorizationServicer_to_server(self, self._server)
-        self._server.add_insecure_port(f"unix:{socket}")
+        self.port = self._server.add_insecure_port(f"unix:{address}" if isinstance(address, Path) else address)
         self._server.start()
 
     def Check(self, request: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:  # noqa: ARG002, N802  # gRPC's

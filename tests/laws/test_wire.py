@@ -43,7 +43,7 @@ PEM = certificate()
 
 
 def ask(service: AuthorizationService, question: bytes) -> CheckResponse:
-    return asyncio.run(service.check(question, None))
+    return asyncio.run(service.answer(question))
 
 
 def service(*policies: Policy, workload: str | None = "shop/api") -> AuthorizationService:
