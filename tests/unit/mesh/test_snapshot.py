@@ -11,7 +11,7 @@ from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy, Rule, Source
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.workload import Workload
-from mesh.deciding import decide_for
+from mesh.deciding import refused_at_port, with_identity
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
 
@@ -84,9 +84,9 @@ def test_what_policies_ask_for_and_is_not_done_is_said() -> None:
     tokens = Policy(namespace="shop", name="tokens", rules=(Rule(sources=(Source(request_principals=("*",)),)),))
     custom = Policy(namespace="shop", name="ask", action=Action.CUSTOM, provider="opa", rules=(Rule(),))
     workloads = [Workload(namespace="shop", name="api")]
-    gaps = list(Snapshot(policies=(tokens, custom), workloads=workloads, config=MeshConfig(), revision="1").gaps())
+    gaps = list(Snapshot(policies=(tokens, custom), workloads=workloads, config=MeshConfig(), revision="1").warnings())
     assert [("tokens" in gap, "shop/ask" in gap) for gap in gaps] == [(True, False), (False, True)]
-    assert not list(Snapshot(policies=(), workloads=workloads, config=MeshConfig(), revision="1").gaps())
+    assert not list(Snapshot(policies=(), workloads=workloads, config=MeshConfig(), revision="1").warnings())
 
 
 def test_plaintext_is_denied_where_mtls_is_demanded_whatever_the_policies_say() -> None:
@@ -102,9 +102,34 @@ def test_plaintext_is_denied_where_mtls_is_demanded_whatever_the_policies_say() 
         policies=(everything,), peer_authentications=(strict,), workloads=[API], config=MeshConfig(), revision="1"
     )
     plaintext, identified = Attributes(destination_port=8080), Attributes(identities=("spiffe://x/y",))
-    assert decide_for(snapshot, API, plaintext).reason == "plaintext, where PeerAuthentication shop/strict demands mTLS"
-    assert decide_for(snapshot, API, plaintext).verdict is Verdict.DENY
-    assert decide_for(snapshot, API, replace(plaintext, protocol=Protocol.TCP)).verdict is Verdict.DENY
-    assert decide_for(snapshot, API, identified).verdict is Verdict.ALLOW
-    assert decide_for(snapshot, API, Attributes(destination_port=9090)).verdict is Verdict.ALLOW
-    assert decide_for(snapshot, DB, plaintext).verdict is Verdict.ALLOW
+
+    def at_port(workload: Workload, attributes: Attributes) -> str | None:
+        refused = refused_at_port(snapshot.guard(workload), attributes)
+        assert refused is None or refused.verdict is Verdict.DENY
+        return None if refused is None else refused.reason
+
+    reason = "plaintext, where PeerAuthentication shop/strict demands mTLS"
+    assert at_port(API, plaintext) == at_port(API, replace(plaintext, protocol=Protocol.TCP)) == reason
+    assert at_port(API, identified) is None
+    assert at_port(API, Attributes(destination_port=9090)) is None
+    assert at_port(DB, plaintext) is None
+
+
+def test_where_mtls_is_switched_off_nobody_has_an_identity() -> None:
+    off = PeerAuthentication(namespace="shop", name="off", mode=MtlsMode.DISABLE)
+    snapshot = Snapshot(policies=(), peer_authentications=(off,), workloads=[API], config=MeshConfig(), revision="1")
+    identified = Attributes(identities=("spiffe://x/y",), destination_port=8080)
+    assert with_identity(snapshot.guard(API), identified).identities == ()
+    assert with_identity(snapshot.guard(replace(API, namespace="other")), identified) == identified
+
+
+def test_workloads_whose_ports_take_different_things_are_told_apart() -> None:
+    strict = PeerAuthentication(
+        namespace="shop", name="strict", selector={"app": "db"}, port_modes={8080: MtlsMode.STRICT}
+    )
+    other = replace(DB, service_account="api")
+    snapshot = Snapshot(
+        policies=(), peer_authentications=(strict,), workloads=[API, other], config=MeshConfig(), revision="1"
+    )
+    with pytest.raises(UnknownWorkloadError, match="name it"):
+        snapshot.find(workload=None, principal=PRINCIPAL, address=None)
