@@ -112,7 +112,7 @@ def _http(
         common,
         protocol=Protocol.HTTP,
         method=_given_twice(":method", pseudo, http.method),
-        path=_given_twice(":path", pseudo, http.path),
+        path=_given_twice(":path", pseudo, http.path) or None,
         host=_given_twice(":authority", pseudo, http.host),
         scheme=_given_twice(":scheme", pseudo, http.scheme),
         headers=headers,
@@ -120,12 +120,8 @@ def _http(
             headers.get("x-forwarded-for", ()), common.source_ip, ProxyKind.SIDECAR, trusted_proxies=0
         ),
     )
-    # Envoy lets no request through without these; CONNECT alone may have no path.
-    if (
-        attributes.method is None
-        or attributes.host is None
-        or (attributes.path is None and attributes.method != "CONNECT")
-    ):
+    # Envoy lets no request through without these; the host may be empty, and CONNECT alone may have no path.
+    if not attributes.method or attributes.host is None or (attributes.path is None and attributes.method != "CONNECT"):
         raise MalformedRequestError("the request lacks a method, a path or a host")
     return Asked(attributes=attributes, destination=destination, joined=joined)
 
@@ -134,9 +130,9 @@ def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None
     """A fact that stands both among the headers and in a field of its own, unless the filter leaves headers out."""
     line = pseudo.get(name)
     # A field holds text, so that Envoy puts something else there for bytes that are none.
-    if line and field and field not in (line, utf8(line)):
+    if line is not None and field and field not in (line, utf8(line)):
         raise MalformedRequestError(f"header {quoted(name)} is not what the request says beside it")
-    return line or field or None
+    return (field or None) if line is None else line
 
 
 def _header_lines(header_map: base_pb2.HeaderMap) -> list[tuple[str, str]]:

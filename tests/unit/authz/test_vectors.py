@@ -8,7 +8,6 @@ import pytest
 from authz.attributes import Protocol
 from authz.keys import KEYS
 from authz.predicates import PredicateTable
-from mesh.deciding import decide
 from tests.unit.authz.vectors import DIRECTORY, FILES, Case, Group, as_expected, cases
 
 SECTION = re.compile(r"\((?:[^()]*, )?(?:\d|CVE-|measured )[^()]*\)$")
@@ -17,8 +16,7 @@ SECTION = re.compile(r"\((?:[^()]*, )?(?:\d|CVE-|measured )[^()]*\)$")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_vector_is_decided_as_it_says(file: Path) -> None:
     for case in cases(file):
-        reference = case.group.by_the_reference(case.document)
-        tree = decide(case.group.snapshot, case.document)
+        reference, tree = case.decisions()
         said = f"{case.why}\n{case.request}"
         assert as_expected(reference) == case.expect, said
         assert tree == reference, said
@@ -42,8 +40,8 @@ def attributes_read_by(group: Group) -> set[str]:
 
 def is_met(case: Case) -> bool:
     """Whether some rule matches."""
-    decision = case.group.by_the_reference(case.document)
-    return decision.match is not None
+    reference, _ = case.decisions()
+    return reference.match is not None
 
 
 @pytest.mark.parametrize("key", KEYS)

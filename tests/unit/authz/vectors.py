@@ -1,6 +1,6 @@
 """The vectors of `tests/vectors/authz`, read: manifests, a request, and the decision that they must lead to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,11 +11,12 @@ import yaml
 from authn.claims import as_policies_see
 from authz import semantics
 from authz.decision import Decision
+from authz.external import authorizers
 from authz.mesh_config import MeshConfig
-from authz.model import Policy
+from authz.model import Action, Policy
 from authz.selection import select
 from authz.workload import Workload
-from mesh.deciding import decision_document
+from mesh.deciding import decide, decision_document
 from mesh.snapshot import Snapshot
 from parser.manifests import parse_manifests
 from parser.request import RequestDocument, parse_request
@@ -32,13 +33,22 @@ class Group:
     config: MeshConfig
     snapshot: Snapshot
 
-    def by_the_reference(self, document: RequestDocument) -> Decision:
+    def by_the_reference(self, document: RequestDocument, allowed_by: frozenset[str]) -> Decision:
         destination, facts = document.destination, document.attributes
         workload = Workload(namespace=destination.namespace or "", name="", labels=destination.labels or {})
-        selected = select(self.policies, workload, root_namespace=self.config.root_namespace)
+        selected = select(
+            self.policies,
+            workload,
+            root_namespace=self.config.root_namespace,
+            service=destination.service,
+            selectors_on_gateways=self.config.selectors_on_gateways,
+        )
         if facts.claims is not None:
             facts = replace(facts, claims=as_policies_see(facts.claims))
-        return semantics.decide(selected, facts, trust_domains=self.config.trust_domains)
+        named = frozenset(policy.provider or "" for policy in selected if policy.action is Action.CUSTOM)
+        usable = authorizers(named, self.config)
+        allowed = usable.passed(facts.protocol) | allowed_by & usable.asked.keys()
+        return semantics.decide(selected, facts, trust_domains=self.config.trust_domains, allowed_by=allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,15 @@ class Case:
     request: Mapping[str, Any]
     expect: Mapping[str, Any]
     why: str
+    allowed_by: Sequence[str] = ()
+
+    def decisions(self) -> tuple[Decision, Decision]:
+        """By the reference and by the compiled tree."""
+        allowed_by = frozenset(self.allowed_by)
+        return (
+            self.group.by_the_reference(self.document, allowed_by),
+            decide(self.group.snapshot, self.document, allowed_by=allowed_by),
+        )
 
     @property
     def document(self) -> RequestDocument:
@@ -62,7 +81,7 @@ def _group(data: Mapping[str, Any]) -> Group:
         files.append(("mesh.yaml", yaml.safe_dump(data["mesh"]).encode()))
     manifests = parse_manifests(files)
     assert not manifests.errors, manifests.diagnostics
-    config = manifests.mesh_config or MeshConfig()
+    config = replace(manifests.mesh_config or MeshConfig(), **data.get("istiod", {}))
     assert ("mesh" in data) == (manifests.mesh_config is not None)
     return Group(
         manifests.policies,
@@ -72,7 +91,7 @@ def _group(data: Mapping[str, Any]) -> Group:
 
 
 def _cases(data: Mapping[str, Any]) -> Iterator[Case]:
-    unknown = set(data) - {"policies", "mesh", "cases", "mutants"}
+    unknown = set(data) - {"policies", "mesh", "istiod", "cases", "mutants"}
     assert not unknown, unknown
     group = _group(data)
     for case in data.get("cases", ()):

@@ -83,11 +83,19 @@ def test_a_fact_that_is_missing_or_unreadable_refuses_the_question(
     assert str(refusal.value) == reason
 
 
-@pytest.mark.parametrize("lacking", [("", "/items", "api"), ("GET", "", "api"), ("GET", "/items", "")])
-def test_a_request_without_method_path_or_host_is_refused(lacking: tuple[str, str, str]) -> None:
-    method, path, host = lacking
+@pytest.mark.parametrize(("method", "path"), [("", "/items"), ("GET", "")])
+def test_a_request_without_method_or_path_is_refused(method: str, path: str) -> None:
     with pytest.raises(MalformedRequestError, match="lacks a method, a path or a host"):
-        to_asked(questions.http(method, path, host=host))
+        to_asked(questions.http(method, path))
+
+
+def test_a_request_without_host_is_refused_and_one_with_an_empty_host_is_not() -> None:
+    empty = questions.http(host="")
+    assert to_asked(empty).attributes.host == ""
+    lines = empty.attributes.request.http.header_map.headers
+    del lines[[line.key for line in lines].index(":authority")]
+    with pytest.raises(MalformedRequestError, match="lacks a method, a path or a host"):
+        to_asked(empty)
 
 
 def test_a_header_joined_of_too_many_lines_is_refused_with_advice() -> None:
@@ -135,3 +143,13 @@ def test_an_allowed_request_is_passed_on_unchanged() -> None:
         "revision": "r1",
         "audit": True,
     }
+
+
+def test_bytes_that_are_no_utf8_are_kept_each_as_what_no_policy_can_name() -> None:
+    attributes = to_asked(questions.http(headers=[("x-role", b"caf\xe9"), ("x-role", "café")])).attributes
+    assert attributes.headers["x-role"] == ("caf\udce9", "café")
+    question = questions.http(path="/caf!")
+    question.attributes.request.http.header_map.headers[1].raw_value = b"/caf\xe9"
+    assert to_asked(question).attributes.path == "/caf\udce9", (
+        "in a field of text Envoy writes it as an exclamation mark"
+    )
