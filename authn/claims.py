@@ -10,11 +10,11 @@ _ALWAYS_SPACE_DELIMITED = ("scope", "permission")
 def as_policies_see(payload: Mapping[str, object], *, space_delimited: Iterable[str] = ()) -> dict[str, object]:
     """`payload` with its space-delimited string claims split into lists (semantics 4.7).
 
-    Those are `scope`, `permission` and `space_delimited`. Absent, empty or no string: unchanged.
+    Those are `scope`, `permission` and `space_delimited`. Absent, no string, or nothing but spaces: unchanged.
     """
     claims = dict(payload)
     for name in {*_ALWAYS_SPACE_DELIMITED, *space_delimited}:
         value = claims.get(name)
-        if isinstance(value, str) and value:
-            claims[name] = [piece for piece in value.split(" ") if piece]
+        if isinstance(value, str) and (pieces := [piece for piece in value.split(" ") if piece]):
+            claims[name] = pieces
     return claims

@@ -105,8 +105,9 @@ def _read_destination_port(attributes: Attributes, _: tuple[str, ...]) -> tuple[
 
 
 def _read_sni(attributes: Attributes, _: tuple[str, ...]) -> tuple[Value, ...]:
-    # A handshake without a server name, or none at all: an empty name matches nothing.
-    return (attributes.sni,) if attributes.sni else ()
+    # A handshake without a server name, or none at all: an empty name matches nothing. Envoy's TLS inspector lowers the
+    # name before RBAC sees it, and hands it to ext_authz as the client wrote it: compared so, `API.shop` passed a DENY.
+    return (values.ascii_lower(attributes.sni),) if attributes.sni else ()
 
 
 def _read_host(attributes: Attributes, _: tuple[str, ...]) -> tuple[Value, ...]:

@@ -5,7 +5,7 @@ from enum import Enum
 
 from authz.extension_provider import ExtensionProvider
 
-__all__ = ["MeshConfig", "PathNormalization"]
+__all__ = ["ISTIOD_SWITCHES", "MeshConfig", "PathNormalization"]
 
 
 class PathNormalization(Enum):
@@ -22,8 +22,7 @@ class MeshConfig:
     """The keys of Istio's MeshConfig that a verdict depends on, with Istio's defaults.
 
     `trusted_proxies` is `defaultConfig.gatewayTopology.numTrustedProxies`: how many proxies in front of a gateway are believed.
-    `multiple_custom_providers` and `selectors_on_gateways` are no keys of it but switches in istiod's environment,
-    `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS` and `ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY`.
+    The last two are no keys of it but switches in istiod's environment, `ISTIOD_SWITCHES`.
     """
 
     trust_domain: str = "cluster.local"
@@ -39,3 +38,10 @@ class MeshConfig:
     def trust_domains(self) -> tuple[str, ...]:
         """The mesh's own trust domain, then its aliases."""
         return (self.trust_domain, *self.trust_domain_aliases)
+
+
+ISTIOD_SWITCHES = {
+    "PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS": "multiple_custom_providers",
+    "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY": "selectors_on_gateways",
+}
+"""Variables in istiod's environment that a verdict depends on, and the fields of MeshConfig that they are here."""

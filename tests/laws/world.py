@@ -175,7 +175,7 @@ METADATA_KEYS = (
 )
 METADATA: tuple[object, ...] = ("find", ["find", "insert", 3], [], "[find]", 3, None)
 METADATA_VALUES = ("find", "[find]", "[fi*]", "*", "[*]", "*nd", "[]")
-SNI = ("api.example.com", "outbound_.80_._.api.shop.svc", "", None)
+SNI = ("api.example.com", "API.Example.com", "outbound_.80_._.api.shop.svc", "", None)
 SNI_VALUES = ("api.example.com", "*.example.com", "outbound*", "*")
 PROVIDERS = ("opa", "opa-ns", "ext")
 

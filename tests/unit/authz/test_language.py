@@ -11,7 +11,7 @@ import yaml
 from authz import values
 from authz.keys import KEYS, OPERATION_FIELDS, SOURCE_FIELDS, AttributeKey, Use
 from authz.mesh_config import MeshConfig
-from mesh.deciding import decide
+from mesh.deciding import Offline, decide
 from mesh.snapshot import Snapshot
 from parser.manifests import parse_manifests
 from parser.request import parse_request
@@ -84,4 +84,4 @@ def test_an_example_on_the_page_is_decided_as_it_says(policies: str, requests: s
 def answer(snapshot: Snapshot, request: dict[str, Any]) -> str:
     document = {name: value for name, value in request.items() if name != "verdict"}
     destination = {"namespace": "shop", **document.pop("destination", {})}
-    return decide(snapshot, parse_request({**document, "destination": destination})).verdict.value
+    return decide(snapshot, parse_request({**document, "destination": destination}), Offline(at=0)).verdict.value

@@ -16,7 +16,7 @@ from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
 from authz.selection import select
 from authz.workload import Workload
-from mesh.deciding import decide, decision_document
+from mesh.deciding import Offline, decide, decision_document
 from mesh.snapshot import Snapshot
 from parser.manifests import parse_manifests
 from parser.request import RequestDocument, parse_request
@@ -66,7 +66,7 @@ class Case:
         allowed_by = frozenset(self.allowed_by)
         return (
             self.group.by_the_reference(self.document, allowed_by),
-            decide(self.group.snapshot, self.document, allowed_by=allowed_by),
+            decide(self.group.snapshot, self.document, Offline(at=0, allowed_by=allowed_by)),
         )
 
     @property
