@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping
 
+from authz.mesh_config import ISTIOD_SWITCHES
 from mesh.directory import DirectoryStore, Loaded
 from parser.diagnostics import Diagnostic, render
 
@@ -21,12 +22,31 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mesh", metavar="FILE", help="the mesh configuration (keys of Istio's MeshConfig); wins over the manifests'"
     )
+    parser.add_argument(
+        "--istiod-env",
+        metavar="NAME=BOOL",
+        type=_switch,
+        action="append",
+        default=[],
+        help=f"a switch in istiod's environment: {' or '.join(ISTIOD_SWITCHES)} (may be repeated)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show warnings, and what was skipped")
 
 
 def store_of(arguments: argparse.Namespace) -> DirectoryStore:
     """The store that the arguments name."""
-    return DirectoryStore(tuple(arguments.paths), arguments.mesh)
+    return DirectoryStore(tuple(arguments.paths), arguments.mesh, dict(arguments.istiod_env))
+
+
+def _switch(text: str) -> tuple[str, bool]:
+    name, _, value = text.partition("=")
+    field, on = ISTIOD_SWITCHES.get(name), {"true": True, "false": False}.get(value)
+    if field is None or on is None:
+        known = ", ".join(f"{each}=true" for each in ISTIOD_SWITCHES)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no switch that a verdict depends on; known are {known}, and false"
+        )
+    return field, on
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> None:

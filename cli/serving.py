@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from authn.egress import Egress
+from authn.jwks_cache import JwksCache
 from cli.command import ExitCode, UsageError
 from cli.manifests import print_diagnostics, print_skipped, store_of
 from extauthz.decision_log import DecisionLog
 from extauthz.server import ListenError, Server
 from extauthz.service import AuthorizationService
+from extauthz.token_mode import TokenMode
+from extauthz.tokens import TokenReader, TrustingEnvoy, Verifying
 from mesh.current import Current
 from mesh.directory import Loaded
 from mesh.errors import InvalidManifestsError, PolicyStoreError
@@ -38,12 +42,15 @@ def serve(arguments: argparse.Namespace) -> ExitCode:
 
 
 async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> ExitCode:
+    tokens = _tokens(arguments)
+
     def on_load(loaded: Loaded) -> None:
         # What a server does not enforce must be seen by whoever starts it, asked for or not.
         print_diagnostics(loaded.warnings, loaded.sources)
         if arguments.verbose:
             print_skipped(loaded.skipped)
         snapshot = loaded.snapshot
+        tokens.expect(snapshot.jwt_rules())
         for warning in snapshot.warnings():
             _logger.warning("%s", warning)
         _logger.info(
@@ -62,7 +69,7 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
     current = Current(store_of(arguments), on_load=on_load, on_refusal=on_refusal)
     if arguments.workload is not None:
         current.snapshot.registry.named(arguments.workload)
-    service = AuthorizationService(lambda: current.snapshot, workload=arguments.workload, log=log)
+    service = AuthorizationService(lambda: current.snapshot, tokens=tokens, workload=arguments.workload, log=log)
     try:
         server = Server(service, arguments.listen)
     except ListenError as error:
@@ -70,13 +77,21 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
     stop = asyncio.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    await tokens.ready(current.snapshot.jwt_rules())
     await server.start()
     _logger.info("listening on %s", server.address)
     await current.watch(stop)
     _logger.info("draining")
     await server.stop(grace=arguments.drain)
     await service.close()
+    await tokens.close()
     return ExitCode.OK
+
+
+def _tokens(arguments: argparse.Namespace) -> TokenReader:
+    if arguments.jwt is TokenMode.TRUST_ENVOY:
+        return TrustingEnvoy()
+    return Verifying(JwksCache(Egress(allowed=tuple(arguments.jwks_allow))))
 
 
 @contextmanager

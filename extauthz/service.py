@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,25 +13,19 @@ from google.protobuf.message import DecodeError
 
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
-from authz.model import Action
 from authz.workload import ProxyKind
-from extauthz.answer import Authorized, Refused
-from extauthz.authorizers import Authorizers
+from extauthz.answer import Authorized
 from extauthz.decision_log import DecisionLog, request_document
+from extauthz.stages import Stages
+from extauthz.tokens import TokenReader
 from extauthz.wire import Destination, MalformedRequestError, at_gateway, readings, to_asked, to_response
-from mesh.deciding import decision_document, refused_at_port, with_identity
+from mesh.deciding import decision_document
 from mesh.errors import UnknownWorkloadError
-from mesh.snapshot import Guard, Snapshot
+from mesh.snapshot import Snapshot
 
 __all__ = ["AuthorizationService"]
 
 _logger = logging.getLogger("meshward")
-
-# Where Envoy's own filter puts what an authorizer says beside its verdict, for later filters to look at.
-_EXT_AUTHZ = "envoy.filters.http.ext_authz"
-
-
-_UNTOUCHED = Authorized()
 
 
 class _Decided(NamedTuple):
@@ -41,7 +35,7 @@ class _Decided(NamedTuple):
     destination: Destination | None = None
     attributes: Attributes | None = None
     consulted: frozenset[str] = frozenset()
-    passed: Authorized = _UNTOUCHED
+    passed: Authorized = Authorized()
 
 
 class AuthorizationService:
@@ -52,12 +46,17 @@ class AuthorizationService:
     """
 
     def __init__(
-        self, snapshot: Callable[[], Snapshot], *, workload: str | None = None, log: DecisionLog | None = None
+        self,
+        snapshot: Callable[[], Snapshot],
+        *,
+        tokens: TokenReader,
+        workload: str | None = None,
+        log: DecisionLog | None = None,
     ) -> None:
         self._snapshot = snapshot
+        self._stages = Stages(tokens)
         self._workload = workload
         self._log = log
-        self._authorizers = Authorizers()
 
     async def check(self, question: bytes, context: grpc.aio.ServicerContext) -> external_auth_pb2.CheckResponse:
         """Answer one call of Envoy's."""
@@ -92,7 +91,7 @@ class AuthorizationService:
 
     async def close(self) -> None:
         """Close the connections to external authorizers."""
-        await self._authorizers.close()
+        await self._stages.close()
 
     async def _decide(self, question: bytes, snapshot: Snapshot, seconds: float) -> _Decided:
         try:
@@ -113,64 +112,11 @@ class AuthorizationService:
                 asked = at_gateway(asked, trusted_proxies=snapshot.config.trusted_proxies)
             guard = snapshot.guard(workload, destination.service)
             consulted = guard.tree.headers
-            ways = [with_identity(guard, way) for way in readings(asked, consulted)]
+            ways = readings(asked, consulted)
         except (MalformedRequestError, UnknownWorkloadError) as error:
             return _refused(str(error), destination, asked.attributes)
-        told = replace(destination, workload=workload.id)
-        if (refused := refused_at_port(guard, ways[0])) is not None:
-            return _Decided(refused, told, ways[0], consulted)
-        passed = _UNTOUCHED
-        if guard.tree.providers:
-            answer = await self._ask_authorizers(guard, request, ways, time.monotonic() + seconds)
-            if isinstance(answer, Decision):
-                return _Decided(answer, told, ways[0], consulted)
-            passed = answer
-            ways = [_after(answer, way) for way in ways]
-        attributes, decision = _most_restrictive(guard, ways)
-        return _Decided(decision, told, attributes, consulted, passed)
-
-    async def _ask_authorizers(
-        self, guard: Guard, request: external_auth_pb2.CheckRequest, ways: Sequence[Attributes], deadline: float
-    ) -> Authorized | Decision:
-        """What the external authorizers say to whom CUSTOM policies leave the request, each after the other (0.2).
-
-        One is asked if any way to read the request triggers it, and hears of the request as those before it left it.
-        """
-        passed = _UNTOUCHED
-        allowed = guard.authorizers.passed(ways[0].protocol)
-        for name in sorted(guard.tree.providers):
-            triggers = [trigger for way in ways for trigger in guard.tree.triggered(way) if trigger.provider == name]
-            if not triggers or name in allowed:
-                continue
-            provider = guard.authorizers.asked.get(name)
-            if provider is None:
-                return _most_restrictive(guard, ways, allowed)[1]
-            answer = await self._authorizers.ask(
-                provider, request, ways[0], seconds=max(deadline - time.monotonic(), 0.0)
-            )
-            if isinstance(answer, Refused):
-                return Decision(
-                    verdict=Verdict.DENY,
-                    stage=Stage.CUSTOM,
-                    action=Action.CUSTOM,
-                    match=triggers[0].match,
-                    reason=answer.reason,
-                    denied_with=answer.denial,
-                )
-            ways = [_after(answer, way) for way in ways]
-            passed = passed.then(answer)
-            allowed |= {name}
-        return passed
-
-
-def _after(answer: Authorized, attributes: Attributes) -> Attributes:
-    """The facts as the filters after ext_authz see them: with the changes, and what it wrote into the metadata."""
-    changed = answer.changes.applied_to(attributes)
-    if not answer.metadata:
-        return changed
-    before = attributes.metadata or {}
-    written = {**before.get(_EXT_AUTHZ, {}), **answer.metadata}
-    return replace(changed, metadata={**before, _EXT_AUTHZ: written})
+        decision, attributes, passed = await self._stages.decide(guard, request, ways, seconds=seconds)
+        return _Decided(decision, replace(destination, workload=workload.id), attributes, consulted, passed)
 
 
 def _refused(reason: str, destination: Destination | None = None, attributes: Attributes | None = None) -> _Decided:
@@ -189,12 +135,3 @@ def _write(log: DecisionLog, decided: _Decided, revision: str, started: float) -
         request = request_document(destination, attributes, consulted)
     duration_us = (time.perf_counter() - started) * 1e6
     log.write(request, decision_document(decision, revision=revision), duration_us=duration_us)
-
-
-def _most_restrictive(
-    guard: Guard, ways: Sequence[Attributes], allowed_by: frozenset[str] | None = None
-) -> tuple[Attributes, Decision]:
-    """The decision, and the reading of the request that led to it: the first that denies, where there are several."""
-    allowed = guard.tree.providers if allowed_by is None else allowed_by
-    decided = [(way, guard.tree.decide(way, allowed_by=allowed)) for way in ways]
-    return next((each for each in decided if each[1].verdict is Verdict.DENY), decided[0])

@@ -1,7 +1,8 @@
 """Deciding a request document against a snapshot."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+from authn import KeySets, StaticKeys, UnauthenticatedError, authenticate
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
 from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Verdict
@@ -12,28 +13,69 @@ from authz.workload import Workload
 from mesh.snapshot import Guard, Snapshot
 from parser.request import RequestDocument
 
-__all__ = ["decide", "decide_as_sent", "decision_document", "refused_at_port", "with_identity"]
+__all__ = [
+    "Offline",
+    "decide",
+    "decide_as_sent",
+    "decision_document",
+    "refused_at_port",
+    "unauthenticated",
+    "with_identity",
+]
 
 
-def decide(snapshot: Snapshot, document: RequestDocument, *, allowed_by: frozenset[str] = frozenset()) -> Decision:
-    """The decision about one request document, without a network; the claims in it count as verified.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offline:
+    """What stands in for a network: the time, in seconds since 1970, the keys for tokens, and what authorizers would say.
 
-    A document that names a workload of one port need not say the port. `allowed_by` are the external authorizers that are
-    taken to let it through; the others are taken to refuse.
+    The external authorizers `allowed_by` are taken to let every request through, and the others to refuse.
+    """
+
+    at: float
+    key_sets: KeySets = field(default_factory=lambda: StaticKeys().key_set)
+    allowed_by: frozenset[str] = frozenset()
+
+
+def decide(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Decision:
+    """The decision about one request document, without a network.
+
+    Claims in the document count as verified; without them the tokens that it carries are verified. A document that names a
+    workload of one port need not say the port.
 
     Raises:
         UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
     """
     workload = _workload(snapshot, document)
     guard = snapshot.guard(workload, document.destination.service)
-    attributes = _completed(document.attributes, workload)
+    attributes = _with_port(document.attributes, workload)
     if (refused := refused_at_port(guard, attributes)) is not None:
         return refused
     attributes = with_identity(guard, attributes)
-    allowed = guard.authorizers.passed(attributes.protocol) | allowed_by & guard.authorizers.asked.keys()
+    allowed = guard.authorizers.passed(attributes.protocol) | offline.allowed_by & guard.authorizers.asked.keys()
     if any(trigger.provider not in allowed for trigger in guard.tree.triggered(attributes)):
         return guard.tree.decide(attributes, allowed_by=allowed)
+    if attributes.claims is not None:
+        attributes = replace(attributes, claims=as_policies_see(attributes.claims))
+    elif guard.jwt_rules:
+        try:
+            attributes = authenticate(guard.jwt_rules, attributes, key_sets=offline.key_sets, at=offline.at).applied_to(
+                attributes
+            )
+        except UnauthenticatedError as error:
+            return unauthenticated(error)
     return guard.tree.decide(attributes, allowed_by=guard.tree.providers)
+
+
+def unauthenticated(error: UnauthenticatedError) -> Decision:
+    """The denial of a request whose token is not good."""
+    return Decision(
+        verdict=Verdict.DENY,
+        stage=Stage.JWT,
+        action=None,
+        match=None,
+        reason=f"{error.status.value}: {error.reason}",
+        denied_with=error.denial,
+    )
 
 
 def refused_at_port(guard: Guard, attributes: Attributes) -> Decision | None:
@@ -58,9 +100,7 @@ def _denied(reason: str, denial: Denial = RBAC_DENIAL) -> Decision:
     return Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=reason, denied_with=denial)
 
 
-def decide_as_sent(
-    snapshot: Snapshot, document: RequestDocument, *, allowed_by: frozenset[str] = frozenset()
-) -> Decision:
+def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Decision:
     """As `decide`, for a request as the client sent it: what the proxy makes of its path and of its address comes first.
 
     A path that the proxy refuses is denied with its 400. The remote address is found in `x-forwarded-for` as the destination's
@@ -80,7 +120,7 @@ def decide_as_sent(
     except RefusedPathError as error:
         return _denied(str(error), Denial(400, b""))
     as_seen = replace(attributes, path=path, remote_ip=remote)
-    return decide(snapshot, replace(document, attributes=as_seen), allowed_by=allowed_by)
+    return decide(snapshot, replace(document, attributes=as_seen), offline)
 
 
 def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
@@ -90,12 +130,10 @@ def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
     return snapshot.find(workload=destination.workload, principal=destination.principal, address=destination.address)
 
 
-def _completed(attributes: Attributes, workload: Workload) -> Attributes:
-    """The facts, with the claims as policies see them, and the port of a workload that has just one."""
-    if attributes.claims is not None:
-        attributes = replace(attributes, claims=as_policies_see(attributes.claims))
+def _with_port(attributes: Attributes, workload: Workload) -> Attributes:
+    """The facts, with the port of a workload that has just one."""
     if attributes.destination_port is None and len(workload.ports) == 1:
-        attributes = replace(attributes, destination_port=workload.ports[0])
+        return replace(attributes, destination_port=workload.ports[0])
     return attributes
 
 

@@ -9,13 +9,13 @@ from mesh.errors import PolicyStoreError
 __all__ = ["STDIN", "display_name", "is_manifest", "read_file", "read_manifests"]
 
 STDIN = "-"
-_SUFFIXES = {".yaml", ".yml", ".json"}
+_SUFFIXES = {".yaml", ".yml", ".json", ".ward"}
 # Policy tests and invariants lie beside the policies and are no manifests.
 _OURS = (".authz-test.yaml", ".authz-proof.yaml")
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file of a directory is read: YAML or JSON, not hidden, not one of meshward's own kinds.
+    """Whether a file of a directory is read: YAML, JSON or ward, not hidden, not one of meshward's own kinds.
 
     A mounted ConfigMap keeps its versions in hidden directories, and each file twice because of it.
     """
@@ -34,7 +34,9 @@ def read_manifests(paths: Sequence[str]) -> list[tuple[str, bytes]]:
         if not data:
             raise PolicyStoreError(f"{name} is empty: if it should declare nothing, remove it")
     if not files:
-        raise PolicyStoreError(f"no manifests in {', '.join(paths)}: expected files named *.yaml, *.yml or *.json")
+        raise PolicyStoreError(
+            f"no manifests in {', '.join(paths)}: expected files named *.yaml, *.yml, *.json or *.ward"
+        )
     return files
 
 

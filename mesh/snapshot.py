@@ -134,6 +134,10 @@ class Snapshot:
                 self._trees[identity] = tree
         return tree
 
+    def jwt_rules(self) -> tuple[JwtRule, ...]:
+        """The rules of all RequestAuthentications, whomever they apply to."""
+        return tuple(rule for policy in self.request_authentications for rule in policy.jwt_rules)
+
     def port_mode(self, workload: Workload, port: int | None) -> PortMode:
         """What `port` of `workload` takes."""
         return self.guard(workload).mode(port)

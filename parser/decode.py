@@ -117,7 +117,9 @@ class Decoder:
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, bool):
             return value
-        self.expected("true or false", name, node, help="remove the quotes" if value in ("true", "false") else None)
+        quoted_word = isinstance(value, str) and isinstance(yaml_scalars.resolve(value), bool)
+        remedy = "remove the quotes" if quoted_word else "write true or false"
+        self.expected("true or false", name, node, help=remedy)
         return False
 
     def labels(self, node: Node | None, name: str) -> dict[str, str]:

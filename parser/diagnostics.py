@@ -75,7 +75,8 @@ def to_data(diagnostic: Diagnostic) -> dict[str, str | int | None]:
         "severity": diagnostic.severity.value,
         "code": diagnostic.code,
         "message": diagnostic.message,
-        "file": span.file,
+        # A name need not be text, and JSON holds nothing else.
+        "file": span.file.encode(errors="replace").decode(),
         "line": span.line,
         "column": span.column,
         "end_line": span.end_line,

@@ -10,13 +10,17 @@ from authz.model import Policy
 from authz.peer_authentication import PeerAuthentication
 from authz.request_authentication import RequestAuthentication
 from authz.span import Span
-from authz.workload import Workload
-from parser import authorization_policy, peer_authentication, request_authentication, workloads
+from authz.workload import GATEWAY_LABEL, Workload
+from parser import authorization_policy, gateways, peer_authentication, request_authentication, services, workloads
 from parser.decode import Decoder, is_null
 from parser.diagnostics import Diagnostic, Severity, quoted
-from parser.envelope import kind_of
+from parser.envelope import kind_of, read_envelope
+from parser.gateways import Gateway
 from parser.mesh_config import decode_mesh_config, mesh_config_in
 from parser.problems import Problems, nearest
+from parser.services import Service
+from parser.ward_text import is_ward
+from parser.ward_words import in_ward_words
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, described, documents
 from parser.yaml_text import text_for_excerpts
@@ -36,14 +40,18 @@ class Manifests:
     """What a set of files declares.
 
     A policy or workload with an error is not among them; whoever enforces must refuse the whole
-    where `errors` says so. `skipped` counts the documents of kinds that are not used. `diagnostics` are in the order of
-    files given, then of places. `texts` are the texts of the files that diagnostics point into, for `render`.
+    where `errors` says so. Istio makes workloads of gateways of the Gateway API, and they are among `workloads` where no
+    document declares their pods. `skipped` counts the documents of kinds that are not used. `diagnostics` are in the order
+    of files given, then of places. `texts` are the texts of the files that diagnostics point into, for `render`.
     """
 
     policies: tuple[Policy, ...] = ()
     request_authentications: tuple[RequestAuthentication, ...] = ()
     peer_authentications: tuple[PeerAuthentication, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
     mesh_config: MeshConfig | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
@@ -67,7 +75,10 @@ def parse_manifests(files: Iterable[tuple[str, bytes]], *, default_namespace: st
         policies=tuple(collector.policies.values()),
         request_authentications=tuple(collector.request_authentications.values()),
         peer_authentications=tuple(collector.peer_authentications.values()),
-        workloads=tuple(collector.workloads),
+        workloads=(*collector.workloads, *collector.undeclared_gateways()),
+        namespaces=tuple(filter(None, collector.namespaces)),
+        services=tuple(collector.services),
+        gateways=tuple(collector.gateways),
         mesh_config=collector.mesh_config,
         skipped=dict(sorted(collector.skipped.items())),
         files=count,
@@ -87,6 +98,9 @@ class _Collector:
         self.request_authentications: dict[str, RequestAuthentication] = {}
         self.peer_authentications: dict[str, PeerAuthentication] = {}
         self.workloads: list[Workload] = []
+        self.namespaces: dict[str, None] = {}
+        self.services: list[Service] = []
+        self.gateways: list[Gateway] = []
         self.mesh_config: MeshConfig | None = None
         self.skipped: Counter[str] = Counter()
         self.diagnostics: list[Diagnostic] = []
@@ -95,15 +109,29 @@ class _Collector:
     def read(self, file: str, data: bytes) -> None:
         """Read the documents of one file."""
         self._problems = Problems()
-        for document in documents(data, file, self._problems):
+        ward = is_ward(file, data)
+        for document in self._ward(data, file) if ward else documents(data, file, self._problems):
             self._document(document)
             if self._problems.full:
                 break
         found = self._problems.diagnostics
         if found:
-            self.diagnostics.extend(sorted(found, key=_place))
+            self.diagnostics.extend(sorted(map(in_ward_words, found) if ward else found, key=_place))
             if (text := text_for_excerpts(data)) is not None:
                 self.texts[file] = text
+
+    def undeclared_gateways(self) -> Iterator[Workload]:
+        """The workloads of gateways whose pods no document declares: two of one would be one too many to look up."""
+        declared = {(workload.namespace, workload.labels.get(GATEWAY_LABEL)) for workload in self.workloads}
+        for gateway in self.gateways:
+            if gateway.workload is not None and (gateway.namespace, gateway.name) not in declared:
+                declared.add((gateway.namespace, gateway.name))
+                yield gateway.workload
+
+    def _ward(self, data: bytes, file: str) -> Iterator[Node]:
+        from parser.ward import ward_documents  # noqa: PLC0415  # its grammar is paid for by who uses it
+
+        return ward_documents(data, file, self._problems)
 
     def _document(self, document: Node) -> None:
         for node, api_version, kind in self._objects(document, *kind_of(document)):
@@ -138,12 +166,26 @@ class _Collector:
         group, _, version = (api_version or "").rpartition("/")
         if kind in _SECURITY_KINDS and group == authorization_policy.GROUP:
             self._security(node, version, kind)
-        elif kind is not None and workloads.WORKLOAD_KINDS.get(kind) == group and api_version is not None:
-            workload = workloads.decode_workload(node, kind, self._problems, default_namespace=self._default_namespace)
-            if workload is not None:
-                self.workloads.append(workload)
-        else:
+        elif kind is None or api_version is None or not self._surroundings(node, group, kind):
             self._skip(node, api_version, kind)
+
+    def _surroundings(self, node: MappingNode, group: str, kind: str) -> bool:
+        """Read what policies are for, and say whether it was of a kind that is read."""
+        problems, namespace = self._problems, self._default_namespace
+        if workloads.WORKLOAD_KINDS.get(kind) == group:
+            workload = workloads.decode_workload(node, kind, problems, default_namespace=namespace)
+            self.workloads += () if workload is None else (workload,)
+        elif services.SERVICE_KINDS.get(kind) == group:
+            service = services.decode_service(node, kind, problems, default_namespace=namespace)
+            self.services += () if service is None else (service,)
+        elif (kind, group) == (gateways.KIND, gateways.GROUP):
+            gateway = gateways.decode_gateway(node, problems, default_namespace=namespace)
+            self.gateways += () if gateway is None else (gateway,)
+        elif (kind, group) == ("Namespace", ""):
+            self.namespaces[read_envelope(node, Decoder(problems), default_namespace=namespace).name] = None
+        else:
+            return False
+        return True
 
     def _security(self, node: MappingNode, version: str, kind: str) -> None:
         if version not in authorization_policy.VERSIONS:

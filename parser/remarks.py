@@ -7,6 +7,7 @@ order or another language.
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from itertools import groupby
 from typing import NamedTuple
 
 from authz.span import Path
@@ -50,22 +51,40 @@ class Remark(NamedTuple):
 def attach(comments: Iterable[Comment], anchors: Sequence[Anchor]) -> Iterator[Remark]:
     """What each of `comments` is about; `anchors` come by their place, wider ones first."""
     starts = [anchor.start for anchor in anchors]
-    for comment in comments:
-        index = bisect_left(starts, comment.start)
-        following = anchors[index] if index < len(anchors) else None
-        if not comment.own_line:
-            yield Remark(Side.BESIDE, anchors[index - 1].path, comment.text) if index else _before(following, comment)
-        elif following is None or comment.column > following.column:
-            # Further in than what follows: then it is about what it stands under, such as an entry that is commented out.
-            outer = -1 if following is None else following.column
-            above = next((each for each in reversed(anchors[:index]) if each.column <= comment.column), None)
-            if above is not None and above.column > max(outer, 0):
-                yield Remark(Side.AFTER, above.path, comment.text)
-            else:
-                yield _before(following, comment)
-        else:
-            yield _before(following, comment)
+    for index, between in groupby(comments, key=lambda comment: bisect_left(starts, comment.start)):
+        blank = False
+        for comment in between:
+            # Empty lines go with what follows them, and several are one.
+            if not comment.text:
+                blank = True
+                continue
+            remark = _about(comment, anchors, index)
+            if blank and (remark.side is Side.BEFORE or not remark.path):
+                yield remark._replace(text="")
+            blank = False
+            yield remark
+        if blank:
+            yield Remark(Side.BEFORE, anchors[index].path, "") if index < len(anchors) else Remark(Side.AFTER, (), "")
 
 
-def _before(anchor: Anchor | None, comment: Comment) -> Remark:
-    return Remark(Side.AFTER, (), comment.text) if anchor is None else Remark(Side.BEFORE, anchor.path, comment.text)
+def _about(comment: Comment, anchors: Sequence[Anchor], index: int) -> Remark:
+    """What `comment` is about that stands before the anchor of that index."""
+    following = anchors[index] if index < len(anchors) else None
+    if not comment.own_line and index:
+        return Remark(Side.BESIDE, anchors[index - 1].path, comment.text)
+    # Further in than what follows, or an entry of a list that is commented out: then it is about what it stands under.
+    above = next((anchors[each] for each in range(index - 1, -1, -1) if anchors[each].column <= comment.column), None)
+    outer = 0 if following is None else following.column
+    if above is not None and (above.column > outer or _is_entry(comment, above)):
+        return Remark(Side.AFTER, above.path, comment.text)
+    return (
+        Remark(Side.AFTER, (), comment.text) if following is None else Remark(Side.BEFORE, following.path, comment.text)
+    )
+
+
+def _is_entry(comment: Comment, above: Anchor) -> bool:
+    return (
+        comment.column == above.column
+        and isinstance(above.path[-1], int)
+        and comment.text[1:].lstrip().startswith("- ")
+    )

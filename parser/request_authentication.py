@@ -152,7 +152,9 @@ class _Reader:
         items = self._decoder.items(node, name)
         if node is not None and len(items) > most:
             # R13
-            self._problems.error("too-many-values", f"more than {most} values in `{name}`", node.span)
+            self._problems.error(
+                "too-many-values", f"more than {most} values in `{name}`", node.span, help="split the policy"
+            )
         return items[:most]
 
     def _space_delimited(self, node: Node | None) -> tuple[str, ...]:

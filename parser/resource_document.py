@@ -1,5 +1,6 @@
 """Resource documents: a policy of any of the three kinds as the Kubernetes object that says the same."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -7,9 +8,14 @@ from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
 from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.request_authentication import JwtRule, Presence, RequestAuthentication
+from authz.span import Path
+from parser import yaml_nodes
 from parser.envelope import DRY_RUN
+from parser.source import Source as Text
+from parser.yaml_nodes import Node, Scalar
+from parser.yaml_spans import Spans
 
-__all__ = ["API_VERSION", "Document", "Resource", "document_of", "field_name", "fields_of", "seconds"]
+__all__ = ["API_VERSION", "Document", "Resource", "document_of", "field_name", "fields_of", "node_of", "seconds"]
 
 API_VERSION = "security.istio.io/v1"
 
@@ -45,6 +51,14 @@ def document_of(resource: Resource) -> dict[str, Document]:
                 spec["mtls"] = {"mode": resource.mode.value}
             ports = {str(port): {"mode": mode.value} for port, mode in resource.port_modes.items()}
             return _object("PeerAuthentication", metadata, spec | _given("portLevelMtls", ports))
+
+
+def node_of(resource: Resource, spans: Spans) -> Node:
+    """The tree that `document_of(resource)` would have been read as, with every value where `spans` says it is.
+
+    What has no place of its own has that of what it is part of. `spans` must know the place of the whole.
+    """
+    return _node(document_of(resource), (), spans.positions[()], spans)
 
 
 def fields_of(part: Source | Operation) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -122,9 +136,30 @@ def _jwt_rule(rule: JwtRule) -> Document:
         **_given("forwardOriginalToken", rule.forward_original_token),
         **_given("outputPayloadToHeader", rule.output_payload_to_header),
         **_given(
-            "outputClaimToHeaders", [{"header": each.header, "claim": each.claim} for each in rule.output_claim_to_headers]
+            "outputClaimToHeaders",
+            [{"header": each.header, "claim": each.claim} for each in rule.output_claim_to_headers],
         ),
         **_given("spaceDelimitedClaims", rule.space_delimited_claims),
         **({} if rule.timeout == JwtRule().timeout else {"timeout": seconds(rule.timeout)}),
         **({} if rule.presence is Presence.OPTIONAL else {"presence": rule.presence.value}),
     }
+
+
+def _node(value: Document, path: Path, around: tuple[int, int], spans: Spans) -> Node:
+    start, end = at = spans.positions.get(path, around)
+    match value:
+        case Mapping():
+            entries = {key: _node(each, (*path, key), at, spans) for key, each in value.items()}
+            keys = {key: _scalar(key, spans.source, *spans.positions.get((*path, key), at)) for key in entries}
+            return yaml_nodes.Mapping(entries, keys, spans.source, start, end)
+        case str():
+            return _scalar(value, spans.source, start, end)
+        case Sequence():
+            items = tuple(_node(each, (*path, index), at, spans) for index, each in enumerate(value))
+            return yaml_nodes.Sequence(items, spans.source, start, end)
+        case None | bool():
+            return _scalar(json.dumps(value), spans.source, start, end, plain=True)
+
+
+def _scalar(text: str, source: Text, start: int, end: int, *, plain: bool = False) -> Scalar:
+    return Scalar(text, plain, source, start, end)

@@ -1,13 +1,16 @@
 """Validation: whether the values in a policy mean something, as Istio's webhook sees it.
 
 It reads the model and its spans, so it serves every syntax a policy can be written in. Every check names its row in section
-8.3 of the semantics.
+8.3 of the semantics; those that name 10.2 are for what Istio takes and nobody can mean.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 from authz.errors import MalformedKeyError, UnknownKeyError, UnsupportedValueError
 from authz.keys import KEYS, OPERATION_FIELDS, SOURCE_FIELDS, Argument, Attribute, key_of, resolve
+from authz.matcher import SPIFFE
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.span import Path, Span
 from authz.values import Scope
@@ -37,6 +40,10 @@ _RETIRED = (
     ("destination.name", "write the labels of the workload in `selector`"),
     ("destination.user", "write the labels of the workload in `selector`"),
 )
+
+_AUTH = "request.auth."
+_PORT = re.compile(r":[0-9]+\Z")
+_NOT_TEXT = re.compile(r"(?i:true|false)|[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
 def validate(policy: Policy, problems: Problems) -> None:
@@ -70,6 +77,8 @@ class _Validator:
                     self._span(path),
                     help="name the HTTP ports in `ports`",
                 )
+            if self._policy.action is Action.ALLOW:
+                self._tokens(rule, path)
 
     def _source(self, source: Source, path: Path) -> None:
         for field, name, attribute in _SOURCE_LISTS:
@@ -87,6 +96,8 @@ class _Validator:
                         # A23, which Istio checks here and not in `when`.
                         message = f"{quoted(value)} in `{name}` is not a trust domain: it has a slash"
                         self._error("bad-value", message, (*place, index), _REMEDIES[attribute.key])
+            if attribute.key == "source.principal":
+                self._schemes(values, place, name)
         accounts = source.service_accounts or source.not_service_accounts
         if accounts and (source.principals or source.not_principals or source.namespaces or source.not_namespaces):
             # A13
@@ -103,6 +114,8 @@ class _Validator:
             values: tuple[str, ...] = getattr(operation, field)
             if values:
                 self._values(values, (*path, name), name, attribute)
+                if attribute.key == "request.host":
+                    self._hosts(values, (*path, name), name)
 
     def _condition(self, condition: Condition, path: Path) -> None:
         if not condition.key:
@@ -113,8 +126,12 @@ class _Validator:
         if self._policy.action is Action.CUSTOM and attribute.key in _NOT_FOR_CUSTOM:
             # A4
             self._not_for_custom(condition.key, (*path, "key"))
-        self._values(condition.values, (*path, "values"), condition.key, attribute)
-        self._values(condition.not_values, (*path, "notValues"), condition.key, attribute)
+        for field, values in (("values", condition.values), ("notValues", condition.not_values)):
+            self._values(values, (*path, field), condition.key, attribute)
+            if attribute.key == "source.principal":
+                self._schemes(values, (*path, field), condition.key)
+            elif attribute.key == "request.auth.claims":
+                self._claims(values, (*path, field), condition.key)
 
     def _key(self, key: str, path: Path) -> Attribute | None:
         for retired, remedy in _RETIRED:
@@ -168,6 +185,76 @@ class _Validator:
             self._error(
                 "bad-value", f"{quoted(value)} in `{name}` is {reason}", (*path, index), _REMEDIES.get(attribute.key)
             )
+
+    # 10.2 ------------------------------------------------------------------------------------------------------------
+
+    def _schemes(self, values: tuple[str, ...], path: Path, name: str) -> None:
+        for index, value in enumerate(values):
+            if self._problems.full:
+                return
+            if value.startswith(SPIFFE):
+                bare = value.removeprefix(SPIFFE)
+                message = f"{quoted(value)} in `{name}` matches nobody: identities are compared without `{SPIFFE}`"
+                self._error("spiffe-scheme", message, (*path, index), f"write {quoted(bare)}" if bare else None)
+
+    def _hosts(self, values: tuple[str, ...], path: Path, name: str) -> None:
+        """The port is part of what is compared (2.3), and clients may write it or not."""
+        with_port = {value.rpartition(":")[0] for value in values if ":" in value}
+        prefixes = {value[:-1] for value in values if value.endswith("*")}
+        lengths = sorted(set(map(len, prefixes)))
+        for index, value in enumerate(values):
+            if self._problems.full:
+                return
+            if not value or value.endswith("*") or _PORT.search(value) or value in with_port:
+                continue
+            # Shortest first, so that this takes no longer than the host is long.
+            fitting = takewhile(len(value).__ge__, lengths)
+            if any(value[:length] in prefixes for length in fitting):
+                continue
+            # Of a suffix only a port does, for a second star would be a letter.
+            suffix = value.startswith("*")
+            self._warning(
+                "host-without-port",
+                f"{quoted(value)} in `{name}` does not match the host with a port behind it",
+                (*path, index),
+                f"add {quoted(value + ':8080')} for each port in use" if suffix else f"add {quoted(value + ':*')}",
+            )
+
+    def _claims(self, values: tuple[str, ...], path: Path, name: str) -> None:
+        for index, value in enumerate(values):
+            if self._problems.full:
+                return
+            if _NOT_TEXT.fullmatch(value):
+                message = f"{quoted(value)} in {quoted(name)} matches only text, never a number or a boolean in a token"
+                self._warning("claim-not-text", message, (*path, index), "have the issuer write the claim as text")
+
+    def _tokens(self, rule: Rule, path: Path) -> None:
+        """What a token must not say, of requests that need have none: those without a token pass, too."""
+        required = any(each.values and each.key.startswith(_AUTH) for each in rule.conditions)
+        if not required:
+            for number, source in enumerate(rule.sources):
+                unwanted = source.not_request_principals
+                if unwanted and "*" not in unwanted and not source.request_principals:
+                    self._no_token((*path, "from", number, "source", "notRequestPrincipals"), "notRequestPrincipals")
+        if required or (rule.sources and all(source.request_principals for source in rule.sources)):
+            return
+        for number, condition in enumerate(rule.conditions):
+            # A star says that there must be no token at all, and means it.
+            if condition.key.startswith(_AUTH) and condition.not_values and "*" not in condition.not_values:
+                self._no_token((*path, "when", number, "notValues"), condition.key)
+
+    def _no_token(self, path: Path, name: str) -> None:
+        self._warning(
+            "token-not-required",
+            f"what {quoted(name)} excludes passes without a token, for this rule asks for none",
+            path,
+            'ask for one in the same rule: `requestPrincipals: ["*"]`',
+        )
+
+    def _warning(self, code: str, message: str, path: Path, remedy: str) -> None:
+        span = self._span(path)
+        if not self._problems.error_at(span):
+            self._problems.warning(code, message, span, help=remedy)
 
     def _not_for_custom(self, name: str, path: Path) -> None:
         self._error(

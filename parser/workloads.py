@@ -3,7 +3,7 @@
 Only what is needed is read of these objects, and everything else in them is left alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from authz.workload import Workload
@@ -11,7 +11,7 @@ from parser.decode import Decoder
 from parser.envelope import Envelope, read_envelope
 from parser.problems import Problems
 from parser.yaml_nodes import Mapping as MappingNode
-from parser.yaml_nodes import Node
+from parser.yaml_nodes import Node, Scalar, Sequence
 
 __all__ = ["WORKLOAD_KINDS", "decode_workload"]
 
@@ -40,6 +40,9 @@ WORKLOAD_KINDS: Mapping[str, str] = {
 """The kinds that declare workloads, with their API groups."""
 
 _MAX_PORT = 65535
+_TEMPLATES_ANNOTATION = "inject.istio.io/templates"
+_GATEWAY = "gateway"
+_PROXY = "istio-proxy"
 
 
 def decode_workload(
@@ -61,8 +64,12 @@ def _pods(node: MappingNode, kind: str, envelope: Envelope, decoder: Decoder) ->
         template = decoder.entries(template, name).get(name)
     pod = decoder.entries(template, name)
     # Labels on a Deployment itself say nothing about its pods.
-    labels = decoder.labels(decoder.entries(pod.get("metadata"), "metadata").get("labels"), "labels")
+    metadata = decoder.entries(pod.get("metadata"), "metadata")
+    labels = decoder.labels(metadata.get("labels"), "labels")
     spec = decoder.entries(pod.get("spec"), "spec")
+    containers = [
+        decoder.entries(container, "containers") for container in decoder.items(spec.get("containers"), "containers")
+    ]
     account = spec.get("serviceAccountName", spec.get("serviceAccount"))  # the second is the older name
     return Workload(
         namespace=envelope.namespace,
@@ -70,15 +77,30 @@ def _pods(node: MappingNode, kind: str, envelope: Envelope, decoder: Decoder) ->
         labels=labels,
         service_account=decoder.text(account, "serviceAccountName") or "default",
         addresses=_addresses(decoder.entries(node, kind).get("status"), decoder) if kind == "Pod" else (),
-        ports=tuple(_container_ports(spec, decoder)),
+        ports=tuple(_container_ports(containers, decoder)),
+        router=_asks_for_gateway(metadata, decoder) or any(map(_runs_gateway, containers)),
         span=envelope.span,
     )
 
 
-def _container_ports(spec: Mapping[str, Node], decoder: Decoder) -> Iterator[int]:
-    for container in decoder.items(spec.get("containers"), "containers"):
-        ports = decoder.entries(container, "containers").get("ports")
-        for entry in decoder.items(ports, "ports"):
+def _asks_for_gateway(metadata: Mapping[str, Node], decoder: Decoder) -> bool:
+    """Whether Istio's injector is told to make the pod a gateway."""
+    templates = decoder.entries(metadata.get("annotations"), "annotations").get(_TEMPLATES_ANNOTATION)
+    return isinstance(templates, Scalar) and _GATEWAY in (name.strip() for name in templates.text.split(","))
+
+
+def _runs_gateway(container: Mapping[str, Node]) -> bool:
+    """Whether a container is Istio's proxy as a router or a waypoint, and not as a sidecar."""
+    name, arguments = container.get("name"), container.get("args")
+    if not isinstance(name, Scalar) or name.text != _PROXY or not isinstance(arguments, Sequence):
+        return False
+    words = [item.text if isinstance(item, Scalar) else "" for item in arguments.items[:2]]
+    return words in (["proxy", "router"], ["proxy", "waypoint"])
+
+
+def _container_ports(containers: Iterable[Mapping[str, Node]], decoder: Decoder) -> Iterator[int]:
+    for container in containers:
+        for entry in decoder.items(container.get("ports"), "ports"):
             port = decoder.entries(entry, "ports").get("containerPort")
             if port is not None and (number := _port(port, "containerPort", decoder)) is not None:
                 yield number

@@ -2,17 +2,20 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import orjson
 
+from authn import InvalidJwkSetError, StaticKeys
 from authz.decision import Decision, Verdict
 from cli.command import Command, ExitCode, UsageError
 from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
-from mesh.deciding import decide, decide_as_sent, decision_document
+from mesh.deciding import Offline, decide, decide_as_sent, decision_document
 from mesh.errors import UnknownWorkloadError
 from mesh.files import STDIN, display_name, read_file
 from mesh.snapshot import Snapshot
@@ -45,6 +48,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="take it that this external authorizer lets every request through; the others refuse (may be repeated)",
     )
+    parser.add_argument(
+        "--jwks",
+        metavar="URI=FILE",
+        type=_source,
+        action="append",
+        default=[],
+        help="a JWK Set for the tokens of this jwksUri or issuer, instead of fetching it (may be repeated)",
+    )
+    parser.add_argument(
+        "--at", metavar="TIME", type=_time, help="decide as if it were then, e.g. 2026-01-31T12:00:00Z (default: now)"
+    )
     parser.add_argument("--exit-code", action="store_true", help="end with 3 if a request is denied")
 
 
@@ -60,12 +74,49 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             f"the mesh configuration has no external authorizer {', '.join(map(quoted, unknown))}",
             help=f"it has {', '.join(map(quoted, sorted(known))) or 'none'}",
         )
-    how = partial(decide_as_sent if arguments.normalize else decide, allowed_by=frozenset(arguments.allowed_by))
+    offline = Offline(
+        at=time.time() if arguments.at is None else arguments.at,
+        key_sets=_keys(arguments.jwks, loaded.snapshot).key_set,
+        allowed_by=frozenset(arguments.allowed_by),
+    )
+    how = partial(decide_as_sent if arguments.normalize else decide, offline=offline)
     answer = _Answer(loaded.snapshot, how, output=arguments.output, out=sys.stdout)
     ok = answer.document(arguments.request) if arguments.request else answer.lines(arguments.requests)
     if not ok:
         return ExitCode.INVALID
     return ExitCode.INVALID if arguments.exit_code and answer.denied else ExitCode.OK
+
+
+def _keys(given: Iterable[tuple[str, str]], snapshot: Snapshot) -> StaticKeys:
+    """The keys for tokens, by the URI or the issuer they are given for."""
+    try:
+        keys = StaticKeys.parse({name: read_file(Path(file)) for name, file in given})
+    except InvalidJwkSetError as error:
+        raise UsageError(f"--jwks: {error}") from error
+    rules = snapshot.jwt_rules()
+    if unused := keys.unused(rules):
+        known = sorted({rule.jwks_uri or rule.issuer for rule in rules})
+        raise UsageError(
+            f"--jwks: no rule asks for the keys of {', '.join(map(quoted, unused))}",
+            help=f"the rules ask for {', '.join(map(quoted, known)) or 'none'}",
+        )
+    return keys
+
+
+def _source(text: str) -> tuple[str, str]:
+    # An issuer may hold an equals sign, and a file seldom does.
+    name, equals, file = text.rpartition("=")
+    if not (equals and name and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is no URI=FILE")
+    return name, file
+
+
+def _time(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time like 2026-01-31T12:00:00Z") from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 class _Answer:

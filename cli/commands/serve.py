@@ -3,9 +3,11 @@
 import argparse
 import signal
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from cli.command import Command, ExitCode, UsageError
 from cli.manifests import add_manifest_arguments
+from extauthz.token_mode import TokenMode
 from mesh.files import STDIN
 
 __all__ = ["COMMAND"]
@@ -28,12 +30,35 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decision-log", metavar="FILE", help="append one line of JSON for each decision; - for standard output"
     )
     parser.add_argument(
+        "--jwt",
+        choices=tuple(TokenMode),
+        type=TokenMode,
+        default=TokenMode.VERIFY,
+        metavar="MODE",
+        help="who verifies tokens: verify, this server (default), or trust-envoy, the jwt_authn filter before it",
+    )
+    parser.add_argument(
+        "--jwks-allow",
+        metavar="CIDR",
+        type=_network,
+        action="append",
+        default=[],
+        help="fetch keys also from these addresses, which are not public (may be repeated)",
+    )
+    parser.add_argument(
         "--drain",
         metavar="SECONDS",
         type=_seconds,
         default=5.0,
         help="how long open requests may take after SIGTERM (default: %(default)s)",
     )
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:

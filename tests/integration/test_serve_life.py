@@ -196,7 +196,7 @@ def test_policies_with_errors_are_not_served_and_every_problem_is_printed(direct
     ("arguments", "status", "message"),
     [
         (["absent"], 2, "meshward: cannot read absent: No such file or directory"),
-        (["empty"], 2, "meshward: no manifests in empty: expected files named *.yaml, *.yml or *.json"),
+        (["empty"], 2, "meshward: no manifests in empty: expected files named *.yaml, *.yml, *.json or *.ward"),
         (["-"], 2, "meshward: cannot serve standard input"),
         (["ok", "--mesh", "absent"], 2, "meshward: cannot read absent: No such file or directory"),
         (["ok", "--mesh", "-"], 2, "meshward: cannot serve standard input"),

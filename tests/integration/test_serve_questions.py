@@ -11,7 +11,7 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from mesh.deciding import decide, decision_document
+from mesh.deciding import Offline, decide, decision_document
 from mesh.directory import DirectoryStore
 from parser.request import parse_request
 from tests import questions
@@ -314,7 +314,7 @@ def test_a_logged_decision_can_be_decided_again(asking: Asking, served: Served, 
     assert line.pop("time").endswith("+00:00")
     loaded = DirectoryStore([str(served.manifests)]).load()
     assert loaded is not None
-    again = decide(loaded.snapshot, parse_request(line))
+    again = decide(loaded.snapshot, parse_request(line), Offline(at=0))
     assert decision_document(again, revision=loaded.snapshot.revision) == decision
     assert decision["verdict"] == answer.dynamic_metadata["verdict"]
 

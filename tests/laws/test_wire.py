@@ -19,6 +19,7 @@ from authz.model import Action, Policy
 from authz.workload import Workload
 from ca import Authority
 from extauthz.service import AuthorizationService
+from extauthz.tokens import TrustingEnvoy
 from extauthz.wire import MalformedRequestError, readings, to_asked
 from identity import SpiffeId, TrustDomain
 from mesh.snapshot import Snapshot
@@ -48,7 +49,7 @@ def ask(service: AuthorizationService, question: bytes) -> CheckResponse:
 
 def service(*policies: Policy, workload: str | None = "shop/api") -> AuthorizationService:
     snapshot = Snapshot(policies=policies, workloads=[API], config=MeshConfig(), revision="r1")
-    return AuthorizationService(lambda: snapshot, workload=workload)
+    return AuthorizationService(lambda: snapshot, tokens=TrustingEnvoy(), workload=workload)
 
 
 # Both are decided without a look at the request, so whatever the first does not allow was refused as unreadable.

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz.span import Span
+from parser.cross_checks import check_mesh
 from parser.diagnostics import render
 from parser.diagnostics import to_data as diagnostic_to_data
 from parser.manifests import parse_manifests
@@ -51,18 +52,96 @@ apiVersion: v1
 items: []
 """
 
+TOKENS = b"""\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec:
+  targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: edge}]
+  jwtRules:
+  - issuer: https://idp.example
+    audiences: [shop]
+    jwksUri: "https://idp.example/keys"
+    fromHeaders: [{name: x-token, prefix: "Bearer "}]
+    fromParams: [token]
+    fromCookies: [session]
+    forwardOriginalToken: true
+    outputPayloadToHeader: x-payload
+    outputClaimToHeaders: [{header: x-sub, claim: sub}]
+    spaceDelimitedClaims: [roles]
+    timeout: 1.5s
+    presence: REQUIRED
+  - {issuer: i, jwks: '{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}'}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: istio-system}
+spec: {selector: {matchLabels: {app: db}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec:
+  action: CUSTOM
+  provider: {name: ext}
+  rules: [{to: [{operation: {hosts: [a.example], paths: ["/a*"]}}]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: tokens, namespace: shop}
+spec:
+  rules:
+  - from: [{source: {namespaces: [ops, "*x"], requestPrincipals: ["*"]}}]
+    when: [{key: "request.auth.claims[a]", values: ["true"]}, {key: source.namespace, notValues: [b]}]
+"""
+SURROUNDINGS = b"""\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop, annotations: {gateway.istio.io/service-account: a}}
+spec: {gatewayClassName: istio, addresses: [{type: IPAddress}], infrastructure: {labels: {a: b}}, listeners: [{port: 80}]}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{name: mysql, port: 3306}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: e}, spec: {hosts: [a.example]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, labels: {app: db}, annotations: {inject.istio.io/templates: gateway}}
+spec: {containers: [{name: istio-proxy, args: [proxy, router]}]}
+---
+rootNamespace: shop
+defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}
+extensionProviders:
+- {name: log, envoyFileAccessLog: {path: /dev/stdout}}
+- name: ext
+  envoyExtAuthzHttp:
+    service: ops/authz.ops.svc.cluster.local
+    port: 80
+    timeout: 5s
+    statusOnError: "503"
+    pathPrefix: /check
+    includeRequestBodyInCheck: {maxRequestBytes: 10, packAsBytes: true}
+    includeRequestHeadersInCheck: [x-a, "x-*"]
+    includeAdditionalHeadersInCheck: {x-b: c}
+- {name: other, envoyExtAuthzGrpc: {service: a.example, port: "9191", failOpen: true}}
+"""
+BASES = (POLICY, TOKENS, SURROUNDINGS, TOKENS + b"---\n" + SURROUNDINGS)
+
 FRAGMENTS = (
     b"---\n", b"...\n", b"\n", b" ", b"  ", b"\t", b"- ", b": ", b":", b"{", b"}", b"[", b"]", b",", b"'", b'"', b"|\n", b">\n", b"&a ",
     b"*a ", b"<<: *a\n", b"!!str ", b"!x ", b"!<%F7%BF%BF%BF> ", b"%YAML 1.1\n", b"#", b"? ", b"{{ x }}", b"null", b"8080", b"true", b"\0",
     b"\xff", b"\xef\xbb\xbf", b"\xc2\x85", b"\xe2\x80\xa8", b"\r", b"\r\n", b"\\u", b"~", b"=", b"kind: List\n", b"items:\n", b"spec:\n",
     b"metadata: {name: a}\n", b"kind: AuthorizationPolicy\n", b"apiVersion: security.istio.io/v1\n", b"rules:\n", b"trustDomain: a\n",
+    b"kind: RequestAuthentication\n", b"kind: PeerAuthentication\n", b"kind: Gateway\n", b"jwtRules:\n", b"jwks: '{}'\n", b"1h", b"-1s", b"*/",
 )  # fmt: skip
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A manifest with a few pieces cut out, doubled, or put in."""
-    data = POLICY
+    data = draw(st.sampled_from(BASES))
     for _ in range(draw(st.integers(1, 5))):
         start = draw(st.integers(0, len(data)))
         end = min(len(data), start + draw(st.integers(0, 12)))
@@ -132,16 +211,77 @@ def test_reading_is_total(data: bytes) -> None:
 @given(anything)
 def test_reading_manifests_is_total_and_whatever_it_finds_can_be_shown(data: bytes) -> None:
     found = parse_manifests([("f.yaml", data), ("g.yaml", data)])
-    for problem in found.diagnostics:
+    for problem in (*found.diagnostics, *check_mesh(found, found.mesh_config)):
         shown = render(problem, found.texts.get(problem.span.file))
         assert all(character.isprintable() or character == "\n" for character in shown)
         assert shown.count("\n") <= 3
         json.dumps(diagnostic_to_data(problem))
-    for policy in found.policies:
+    for policy in (*found.policies, *found.request_authentications, *found.peer_authentications):
         assert policy.namespace
         assert policy.name
         assert policy.spans[()]
     parse_mesh_config(data, "f.yaml")
+
+
+FIELDS = st.sampled_from(
+    ("selector", "matchLabels", "targetRef", "targetRefs", "kind", "group", "name", "namespace", "rules", "from",
+     "to", "when", "source", "operation", "key", "values", "notValues", "hosts", "namespaces", "requestPrincipals",
+     "ports", "action", "provider", "mtls", "mode", "portLevelMtls", "80", "jwtRules", "issuer", "audiences",
+     "jwksUri", "jwks_uri", "jwks", "fromHeaders", "prefix", "fromParams", "fromCookies", "outputPayloadToHeader",
+     "outputClaimToHeaders", "header", "claim", "timeout", "presence", "spaceDelimitedClaims",
+     "forwardOriginalToken", "gatewayClassName", "addresses", "type", "infrastructure", "labels", "listeners",
+     "port", "containers", "args", "template", "metadata", "annotations", "serviceAccountName", "appProtocol",
+     "extensionProviders", "envoyExtAuthzHttp", "envoyExtAuthzGrpc", "service", "statusOnError", "failOpen",
+     "pathPrefix", "includeRequestBodyInCheck", "maxRequestBytes", "includeRequestHeadersInCheck",
+     "includeAdditionalHeadersInCheck", "defaultConfig", "gatewayTopology", "numTrustedProxies", "trustDomain",
+     "rootNamespace", "pathNormalization")
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ("", "*", "a", "a*", "ALLOW", "CUSTOM", "STRICT", "REQUIRED", "5s", "1.5ms", "503", "/a", "https://a.example", '{"keys": []}',
+     '{"keys": [{"kty": "oct", "k": "AA"}]}', "Gateway", "gateway.networking.k8s.io", "source.namespace", "request.auth.claims[a]",
+     "istio-proxy", "proxy", "router", "istio", "IPAddress", "istio-waypoint", "spiffe://a")
+)  # fmt: skip
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 70_000) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=25,
+)
+KINDS = st.sampled_from(
+    (
+        ("security.istio.io/v1", "AuthorizationPolicy"),
+        ("security.istio.io/v1", "RequestAuthentication"),
+        ("security.istio.io/v1", "PeerAuthentication"),
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+        ("v1", "Service"),
+        ("v1", "Namespace"),
+        ("v1", "Pod"),
+        ("networking.istio.io/v1", "ServiceEntry"),
+        ("install.istio.io/v1alpha1", "IstioOperator"),
+    )
+)
+
+
+@given(st.lists(st.tuples(KINDS, st.dictionaries(FIELDS, trees, max_size=4)), min_size=1, max_size=4))
+def test_whatever_stands_in_a_field_is_read_or_refused(objects: list[tuple[tuple[str, str], object]]) -> None:
+    documents = [
+        {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": f"a{number}"},
+            "spec": {"meshConfig": spec} if kind == "IstioOperator" else spec,
+        }
+        for number, ((version, kind), spec) in enumerate(objects)
+    ]
+    found = parse_manifests([(f"{number}.json", json.dumps(each).encode()) for number, each in enumerate(documents)])
+    check_mesh(found, found.mesh_config)
+    for problem in found.diagnostics:
+        assert problem.help or problem.code in ("wrong-type", "unknown-field", "unknown-key")
+
+
+def test_the_manifests_that_are_mutated_have_nothing_wrong_with_them() -> None:
+    for base in BASES:
+        found = parse_manifests([("f.yaml", base)])
+        assert not found.errors, found.diagnostics
 
 
 @given(mutated())

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
 from authz.attributes import Protocol
 from authz.decision import Decision, Match, Stage, Verdict
 from authz.model import Action
-from extauthz.wire import MalformedRequestError, readings, to_asked, to_response
+from extauthz.wire import MalformedRequestError, _subject, readings, to_asked, to_response
 from tests import questions
 
 
@@ -152,4 +154,22 @@ def test_bytes_that_are_no_utf8_are_kept_each_as_what_no_policy_can_name() -> No
     question.attributes.request.http.header_map.headers[1].raw_value = b"/caf\xe9"
     assert to_asked(question).attributes.path == "/caf\udce9", (
         "in a field of text Envoy writes it as an exclamation mark"
+    )
+
+
+def test_a_subject_is_written_as_openssl_does_with_the_bytes_of_what_has_no_name() -> None:
+    attribute, oid = x509.NameAttribute, x509.ObjectIdentifier
+    odd = x509.Name(
+        [
+            attribute(NameOID.COMMON_NAME, "Zoë\n,+x"),
+            attribute(NameOID.EMAIL_ADDRESS, "a@b"),
+            attribute(oid("1.3.6.1.4.1.99999.1"), "v"),
+            attribute(oid("1.3.6.1.4.1.99999.2"), "/ns/shop/" + "x" * 200),
+            attribute(NameOID.DOMAIN_COMPONENT, "example"),
+        ]
+    )
+    long = "/ns/shop/" + "x" * 200
+    assert _subject(odd) == (
+        f"DC=example,1.3.6.1.4.1.99999.2=#0C81D1{long.encode().hex().upper()},1.3.6.1.4.1.99999.1=#0C0176,"
+        "emailAddress=a@b,CN=Zo\\C3\\AB\\0A\\,\\+x"
     )

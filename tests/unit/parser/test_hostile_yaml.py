@@ -1,6 +1,7 @@
 """What must not hurt: each input here would, if read as it asks to be."""
 
 import tracemalloc
+from time import perf_counter
 
 import pytest
 
@@ -169,6 +170,36 @@ def test_a_policy_of_nothing_but_mistakes_costs_bounded_memory() -> None:
         tracemalloc.stop()
     assert len(found.diagnostics) == MAX_PROBLEMS + 1
     assert peak < 64 * 1024 * 1024
+
+
+RULES = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: x}\nspec:\n  jwtRules:\n"
+A_KEY = '{"kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        RULES + "  - {issuer: i, jwks: '{\"keys\": [" + ", ".join([A_KEY] * 20_000) + "]}'}\n",
+        RULES + "  - {issuer: i, jwks: '" + "[" * 1_000_000 + "'}\n",
+        RULES + "  - {issuer: i, jwks: '{\"keys\": " + "9" * 1_000_000 + "}'}\n",
+        RULES + "".join(f"  - {{issuer: i{n}, audiences: ['']}}\n" for n in range(4096)),
+        RULES + "".join(f"  - {{issuer: i{n}}}\n" for n in range(20_000)),
+        RULES + "  - {issuer: i, audiences: [" + "'', " * 200_000 + "]}\n",
+        RULES + "  - {issuer: i, timeout: " + "9" * 1_000_000 + "s}\n",
+        RULES + "  - {issuer: i, jwksUri: 'https://" + "a." * 500_000 + "'}\n",
+        "extensionProviders:\n" + "".join(f"- {{name: p{n}, envoyExtAuthzGrpc: {{service: a, port: 0}}}}\n" for n in range(10_000)),
+        "extensionProviders:\n- {name: p, envoyExtAuthzGrpc: {service: '" + "a-." * 300_000 + "', port: 1}}\n",
+        "extensionProviders:\n- {name: p, envoyExtAuthzHttp: {service: a, port: 1, pathPrefix: '/" + "%" * 500_000 + "'}}\n",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [" + "{name: x}, " * 20_000 + "]}\n",
+    ],
+    ids=["keys", "depth", "digits", "rules", "more rules", "audiences", "duration", "uri", "providers", "host", "escapes", "ports"],
+)  # fmt: skip
+def test_large_values_of_every_kind_are_read_in_bounded_time(text: str) -> None:
+    started = perf_counter()
+    found = parse_manifests([("f.yaml", text.encode())])
+    assert perf_counter() - started < 20
+    assert len(found.diagnostics) <= MAX_PROBLEMS + 1
+    assert all(len(render(each, found.texts["f.yaml"])) < 1000 for each in found.diagnostics)
 
 
 def test_blank_files_of_any_shape_start_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:

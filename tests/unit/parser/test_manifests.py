@@ -17,11 +17,11 @@ def test_no_files_are_no_manifests() -> None:
 
 def test_files_are_counted_and_other_kinds_are_skipped_and_counted() -> None:
     service = (
-        b"apiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Secret\n---\nx: 1\n---\nnull\n"
+        b"apiVersion: v1\nkind: Event\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Secret\n---\nx: 1\n---\nnull\n"
     )
     result = parse_manifests([("a.yaml", service), ("b.yaml", service), ("c.yaml", GOOD.encode()), ("d.yaml", b"")])
     assert result.files == 4
-    assert result.skipped == {"Secret": 2, "Service": 2, "no kind": 2}
+    assert result.skipped == {"Event": 2, "Secret": 2, "no kind": 2}
     assert [policy.id for policy in result.policies] == ["shop/web"]
     assert not result.diagnostics
     assert not result.errors
@@ -53,12 +53,12 @@ def test_diagnostics_come_by_file_then_by_place_errors_first() -> None:
 
 def test_a_list_holds_objects_and_other_lists() -> None:
     indented = GOOD.replace("\n", "\n  ")
-    text = f"apiVersion: v1\nkind: List\nitems:\n- {indented}\n- kind: List\n  items: [{{kind: Service}}]\n- {{kind: PodList, apiVersion: v1, items: [{{metadata: {{name: p}}}}]}}\n"
+    text = f"apiVersion: v1\nkind: List\nitems:\n- {indented}\n- kind: List\n  items: [{{kind: Event}}]\n- {{kind: PodList, apiVersion: v1, items: [{{metadata: {{name: p}}}}]}}\n"
     result = manifests(text)
     assert not result.diagnostics
     assert [policy.id for policy in result.policies] == ["shop/web"]
     assert [workload.name for workload in result.workloads] == ["p"]
-    assert result.skipped == {"Service": 1}
+    assert result.skipped == {"Event": 1}
     # Paths count from the object, wherever it is.
     assert result.policies[0].spans["spec", "rules", 0].line == 8
 

@@ -1,8 +1,10 @@
 """Each test names its row in section 8.3 of the semantics."""
 
+from time import perf_counter
+
 import pytest
 
-from tests.unit.parser.documents import codes, only
+from tests.unit.parser.documents import codes, only, problems
 
 
 def source(field: str, *values: str) -> str:
@@ -176,12 +178,94 @@ def test_a37_a_deny_rule_on_http_alone_is_warned_about(rule: str, warns: bool) -
 @pytest.mark.parametrize(
     "spec",
     [
-        source("principals", "a*b", "spiffe://x", "*"),
+        source("principals", "a*b", "*"),
         source("requestPrincipals", "no-slash"),
         operation("methods", "get", "BREW"),
-        operation("hosts", "https://x", "EXAMPLE.com:80"),
+        operation("hosts", "https://x:80", "EXAMPLE.com:80"),
         operation("paths", "no-slash", "a*b", "/a", "/a"),
     ],
 )
 def test_what_istio_accepts_is_accepted_however_odd(spec: str) -> None:
     assert codes(spec) == []
+
+
+# What Istio takes and nobody can mean: section 10.2 -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [source("principals", "{}"), source("notPrincipals", "{}"), when("source.principal", "{}")])  # fmt: skip
+def test_a_principal_with_its_scheme_is_an_error_for_it_matches_nobody(spec: str) -> None:
+    name = "spiffe://cluster.local/ns/shop/sa/web"
+    assert only(spec.replace("{}", name)) == ("spiffe-scheme", f"'{name}'", f"write `{name[9:]}`")
+    assert codes(spec.replace("{}", "spiffe/web")) == []
+
+
+@pytest.mark.parametrize("field", ["hosts", "notHosts"])
+@pytest.mark.parametrize(
+    ("hosts", "warned", "remedy"),
+    [
+        (("a.example",), 1, "add `a.example:*`"),
+        (("*.example",), 1, "add `*.example:8080` for each port in use"),
+        (("a.example", "b.example"), 2, None),
+        (("a.example", "b.example:*"), 1, "add `a.example:*`"),
+        (("a.example", "a.example:*"), 0, None),
+        (("a.example", "a.example:8080"), 0, None),
+        (("*.example", "*.example:80"), 0, None),
+        (("a.example:8080",), 0, None),
+        (("a.example", "a.exam*"), 0, None),
+        (("a.example", "b.exam*"), 1, "add `a.example:*`"),
+        (("*",), 0, None),
+        (("a.*",), 0, None),
+        (("[::1]",), 1, "add `[::1]:*`"),
+        (("[::1]", "[::1]:80"), 0, None),
+    ],
+)
+def test_a_host_without_a_variant_with_a_port_is_warned_about(
+    field: str, hosts: tuple[str, ...], warned: int, remedy: str | None
+) -> None:
+    found = problems(operation(field, *hosts))
+    assert [(each.code, each.severity.value) for each in found] == [("host-without-port", "warning")] * warned
+    assert remedy is None or [each.help for each in found] == [remedy]
+
+
+@pytest.mark.parametrize("field", ["values", "notValues"])
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [("true", True), ("False", True), ("7", True), ("-1.5", True), ("v7", False), ("truely", False), ("7*", False)],
+)
+def test_a_claim_compared_with_what_is_no_text_in_a_token_is_warned_about(field: str, value: str, warned: bool) -> None:  # noqa: FBT001  # a case's expectation
+    found = codes("action: DENY\n" + when("request.auth.claims[a][b]", value, field=field))
+    assert found == (["claim-not-text"] if warned else [])
+    assert codes("action: DENY\n" + when("request.auth.audiences", value, field=field)) == []
+
+
+TOKENLESS = "token-not-required"
+
+
+@pytest.mark.parametrize(
+    ("rule", "warned"),
+    [
+        ("{from: [{source: {notRequestPrincipals: [a/b]}}]}", True),
+        ("{when: [{key: request.auth.presenter, notValues: [x]}]}", True),
+        ("{when: [{key: 'request.auth.claims[a]', notValues: [x]}]}", True),
+        ("{from: [{source: {namespaces: [shop]}}], when: [{key: request.auth.principal, notValues: [x]}]}", True),
+        ("{from: [{source: {requestPrincipals: ['*']}}, {source: {namespaces: [shop]}}], when: [{key: request.auth.principal, notValues: [x]}]}", True),
+        ("{from: [{source: {requestPrincipals: ['*'], notRequestPrincipals: [a/b]}}]}", False),
+        ("{from: [{source: {requestPrincipals: ['*']}}], when: [{key: request.auth.principal, notValues: [x]}]}", False),
+        ("{when: [{key: request.auth.principal, values: ['*'], notValues: [x]}]}", False),
+        ("{from: [{source: {notRequestPrincipals: [a/b]}}], when: [{key: request.auth.audiences, values: [x]}]}", False),
+        ("{from: [{source: {notRequestPrincipals: ['*']}}]}", False),
+        ("{when: [{key: request.auth.principal, notValues: ['*']}]}", False),
+        ("{when: [{key: 'request.headers[a]', notValues: [x]}]}", False),
+    ],
+)  # fmt: skip
+def test_an_allow_rule_that_excludes_tokens_and_requires_none_is_warned_about(rule: str, warned: bool) -> None:  # noqa: FBT001  # a case's expectation
+    assert codes(f"rules: [{rule}]") == ([TOKENLESS] if warned else [])
+    assert TOKENLESS not in codes(f"action: DENY\nrules: [{rule}]")
+
+
+def test_ten_thousand_hosts_and_prefixes_are_checked_in_little_time() -> None:
+    hosts = tuple(f"{'a' * (number % 200)}{number}.example" for number in range(10_000))
+    prefixes = tuple(f"{'b' * length}*" for length in range(1, 2000))
+    started = perf_counter()
+    assert "too-many-problems" in codes(operation("hosts", *hosts, *prefixes))
+    assert perf_counter() - started < 5

@@ -1,6 +1,6 @@
 import pytest
 
-from authz.workload import Workload
+from authz.workload import ProxyKind, Workload
 from tests.unit.parser.documents import manifests
 
 TEMPLATE = """
@@ -142,3 +142,42 @@ def test_what_is_not_read_may_be_anything() -> None:
 def test_kinds_of_other_groups_are_no_workloads() -> None:
     found = manifests("apiVersion: example.org/v1\nkind: Deployment\nmetadata: {name: a}\n")
     assert (found.workloads, found.skipped) == ((), {"Deployment": 1})
+
+
+# Gateways ------------------------------------------------------------------------------------------------------------------
+
+
+def pod(*, metadata: str = "{}", spec: str = "{}") -> Workload:
+    text = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a}}\nspec: {{template: {{metadata: {metadata}, spec: {spec}}}}}\n"
+    (found,) = manifests(text).workloads
+    return found
+
+
+@pytest.mark.parametrize("role", ["router", "waypoint"])
+def test_pods_whose_proxy_is_no_sidecar_are_a_gateway(role: str) -> None:
+    proxy = f"{{name: istio-proxy, args: [proxy, {role}, --domain, x]}}"
+    assert pod(spec=f"{{containers: [{{name: app}}, {proxy}]}}").router
+    assert pod(spec=f"{{containers: [{proxy}]}}").proxy is ProxyKind.GATEWAY
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        "{name: istio-proxy, args: [proxy, sidecar]}",
+        "{name: istio-proxy, args: [router]}",
+        "{name: istio-proxy, args: proxy router}",
+        "{name: istio-proxy, args: [[proxy], [router]]}",
+        "{name: istio-proxy}",
+        "{name: proxy, args: [proxy, router]}",
+        "{args: [proxy, router]}",
+    ],
+)
+def test_other_containers_make_no_gateway(container: str) -> None:
+    assert not pod(spec=f"{{containers: [{container}]}}").router
+
+
+@pytest.mark.parametrize(
+    ("templates", "router"), [("gateway", True), ("spire, gateway", True), ("sidecar", False), ("gateways", False)]
+)
+def test_pods_that_are_injected_as_a_gateway_are_one(templates: str, router: bool) -> None:  # noqa: FBT001  # a case's expectation
+    assert pod(metadata=f"{{annotations: {{inject.istio.io/templates: '{templates}'}}}}").router is router

@@ -1,0 +1,130 @@
+"""Stages: CUSTOM, request authentication and the policies, one after the other, on one request (semantics 0.2).
+
+It is the order of `mesh.deciding`, here with a network.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from envoy.service.auth.v3 import external_auth_pb2
+
+from authn import UnauthenticatedError
+from authz.attributes import Attributes
+from authz.decision import Decision, Stage, Verdict
+from authz.model import Action
+from extauthz.answer import Authorized, Refused
+from extauthz.authorizers import Authorizers
+from extauthz.tokens import TokenReader
+from mesh.deciding import refused_at_port, unauthenticated, with_identity
+from mesh.snapshot import Guard
+
+__all__ = ["Outcome", "Stages"]
+
+# Where Envoy's own filter puts what an authorizer says beside its verdict, for later filters to look at.
+_EXT_AUTHZ = "envoy.filters.http.ext_authz"
+_UNTOUCHED = Authorized()
+
+
+class Outcome(NamedTuple):
+    """The decision, the facts that it was made about, and what becomes of the request if it goes on."""
+
+    decision: Decision
+    attributes: Attributes
+    passed: Authorized = _UNTOUCHED
+
+
+class Stages:
+    """Takes requests through the stages; `tokens` reads what tokens prove."""
+
+    def __init__(self, tokens: TokenReader) -> None:
+        self._tokens = tokens
+        self._authorizers = Authorizers()
+
+    async def decide(
+        self,
+        guard: Guard,
+        request: external_auth_pb2.CheckRequest,
+        ways: Sequence[Attributes],
+        *,
+        seconds: float,
+    ) -> Outcome:
+        """The outcome for a request that may be read in several `ways`: the most restrictive.
+
+        `request` is how Envoy asked, and `seconds` is how long it waits.
+        """
+        if (refused := refused_at_port(guard, ways[0])) is not None:
+            return Outcome(refused, ways[0])
+        ways = [with_identity(guard, way) for way in ways]
+        passed = _UNTOUCHED
+        if guard.tree.providers:
+            answer = await self._ask_authorizers(guard, request, ways, time.monotonic() + seconds)
+            if isinstance(answer, Decision):
+                return Outcome(answer, ways[0])
+            passed = answer
+            ways = [_after(answer, way) for way in ways]
+        if guard.jwt_rules:
+            try:
+                # Where tokens are looked for, the first reading leaves lines joined that came so: none can hide in a split.
+                authenticated = await self._tokens.read(guard.jwt_rules, ways[0])
+            except UnauthenticatedError as error:
+                return Outcome(unauthenticated(error), ways[0])
+            passed = passed.then(Authorized(changes=authenticated.changes))
+            ways = [authenticated.applied_to(way) for way in ways]
+        decision, attributes = _most_restrictive(guard, ways, guard.tree.providers)
+        return Outcome(decision, attributes, passed)
+
+    async def _ask_authorizers(
+        self, guard: Guard, request: external_auth_pb2.CheckRequest, ways: Sequence[Attributes], deadline: float
+    ) -> Authorized | Decision:
+        """What the external authorizers say to whom CUSTOM policies leave the request, in the order of their names.
+
+        One is asked if any way to read the request triggers it, and hears of the request as those before it left it.
+        """
+        passed = _UNTOUCHED
+        allowed = guard.authorizers.passed(ways[0].protocol)
+        for name in sorted(guard.tree.providers - allowed):
+            triggers = [trigger for way in ways for trigger in guard.tree.triggered(way) if trigger.provider == name]
+            if not triggers:
+                continue
+            provider = guard.authorizers.asked.get(name)
+            if provider is None:
+                return _most_restrictive(guard, ways, allowed)[0]
+            left = max(deadline - time.monotonic(), 0.0)
+            answer = await self._authorizers.ask(provider, request, ways[0], seconds=left)
+            if isinstance(answer, Refused):
+                return Decision(
+                    verdict=Verdict.DENY,
+                    stage=Stage.CUSTOM,
+                    action=Action.CUSTOM,
+                    match=triggers[0].match,
+                    reason=answer.reason,
+                    denied_with=answer.denial,
+                )
+            ways = [_after(answer, way) for way in ways]
+            passed = passed.then(answer)
+            allowed |= {name}
+        return passed
+
+    async def close(self) -> None:
+        """Close the connections to external authorizers."""
+        await self._authorizers.close()
+
+
+def _after(answer: Authorized, attributes: Attributes) -> Attributes:
+    """The facts as the filters after ext_authz see them: with the changes, and what it wrote into the metadata."""
+    changed = answer.changes.applied_to(attributes)
+    if not answer.metadata:
+        return changed
+    before = attributes.metadata or {}
+    written = {**before.get(_EXT_AUTHZ, {}), **answer.metadata}
+    return replace(changed, metadata={**before, _EXT_AUTHZ: written})
+
+
+def _most_restrictive(
+    guard: Guard, ways: Sequence[Attributes], allowed_by: frozenset[str]
+) -> tuple[Decision, Attributes]:
+    """The decision, and the reading of the request that led to it: the first that denies, where there are several."""
+    decided = [(guard.tree.decide(way, allowed_by=allowed_by), way) for way in ways]
+    return next((each for each in decided if each[0].verdict is Verdict.DENY), decided[0])
