@@ -8,10 +8,10 @@ READY  := $(VENV)/.ready
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock setup clean
+.PHONY: help demo test differential lint format bench lock setup clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(READY) ## make the virtual environment (the other targets do it by themselves)
 
@@ -33,6 +33,9 @@ demo: $(READY) ## real Envoys, real mTLS, a dozen requests, decided by ordinary 
 
 test: $(READY) ## every test, with real Envoys
 	$(BIN)/pytest -n $(WORKERS)
+
+differential: $(READY) ## policies as a real Envoy's own filters, N pairs: make differential N=200000
+	MESHWARD_DIFFERENTIAL_PAIRS=$(or $(N),200000) $(BIN)/pytest -q -s tests/differential/test_differential.py
 
 lint: $(READY) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from authn.egress import Egress
 from authn.jwks_cache import JwksCache
+from authn.jwks_fetch import tls_context
 from cli.command import ExitCode, UsageError
 from cli.manifests import print_diagnostics, print_skipped, store_of
 from extauthz.decision_log import DecisionLog
@@ -91,7 +92,13 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
 def _tokens(arguments: argparse.Namespace) -> TokenReader:
     if arguments.jwt is TokenMode.TRUST_ENVOY:
         return TrustingEnvoy()
-    return Verifying(JwksCache(Egress(allowed=tuple(arguments.jwks_allow))))
+    tls = tls_context()
+    if arguments.jwks_ca is not None:
+        try:
+            tls.load_verify_locations(arguments.jwks_ca)
+        except OSError as error:  # SSLError is one, too
+            raise UsageError(f"cannot read the certificates in {arguments.jwks_ca}: {error.strerror}") from error
+    return Verifying(JwksCache(Egress(allowed=tuple(arguments.jwks_allow)), tls=tls))
 
 
 @contextmanager

@@ -46,6 +46,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fetch keys also from these addresses, which are not public (may be repeated)",
     )
     parser.add_argument(
+        "--jwks-ca", metavar="FILE", help="certificates to trust, besides the system's, when keys are fetched"
+    )
+    parser.add_argument(
         "--drain",
         metavar="SECONDS",
         type=_seconds,
