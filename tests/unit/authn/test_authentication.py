@@ -118,12 +118,9 @@ def test_an_operator_is_told_each_place(rule: JwtRule, attributes: Attributes, p
     assert refusal(attributes, rule).reason.startswith(f"the token in {place} is not accepted for issuer `i`: ")
 
 
-def test_a_rule_without_an_issuer_is_told_by_its_keys() -> None:
-    rule = replace(RULE, issuer="", jwks="", jwks_uri="https://k/keys")
-    assert (
-        "is not accepted for any issuer with the keys of `https://k/keys`: "
-        in refusal(request("Bearer x"), rule).reason
-    )
+def test_a_rule_without_an_issuer_is_told_as_such() -> None:
+    rule = replace(RULE, issuer="", jwks_uri="https://user:secret@k/keys")
+    assert "is not accepted for any issuer: " in refusal(request("Bearer x"), rule).reason
 
 
 def test_which_rule_refused_is_told() -> None:
@@ -178,6 +175,9 @@ def test_keys_are_asked_for_only_when_everything_else_is_good_and_once_for_a_tok
     with pytest.raises(UnauthenticatedError):
         authenticate(rules, request(f"Bearer {forged}"), key_sets=key_sets, at=AT)
     assert asked == ["i", "i"]
+    with pytest.raises(UnauthenticatedError):  # here the rule is asked twice, the second time as the last resort
+        authenticate(rules[::-1], request(f"Bearer {forged}"), key_sets=key_sets, at=AT)
+    assert asked == ["i", "i", "i"]
 
 
 def test_a_token_that_is_too_long_is_said_to_be() -> None:

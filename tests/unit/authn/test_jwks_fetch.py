@@ -5,24 +5,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from authn.jwks_fetch import resolve, shown, tls_context
+from authn.jwks_fetch import resolve, tls_context
 from authn.jwks_source import Source
 from authz.request_authentication import JwtRule
-
-
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [
-        ("https://idp.example/keys", "`https://idp.example/keys`"),
-        ("https://user:secret@idp.example:8443/keys?token=secret#secret", "`https://idp.example:8443/keys`"),
-        ("https://secret@idp.example", "`https://idp.example`"),
-        ("https://idp.example/\u00e4", "`https://idp.example/%C3%A4`"),
-        ("https://[::1", "an address that cannot be read"),
-        ("not an address?secret", "`not%20an%20address`"),
-    ],
-)
-def test_an_address_is_shown_without_its_secrets(url: str, text: str) -> None:
-    assert shown(url) == text
 
 
 def test_a_name_is_looked_up_and_an_address_taken_as_it_is() -> None:

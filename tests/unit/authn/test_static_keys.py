@@ -27,7 +27,12 @@ def test_what_is_given_wins_over_what_the_rule_brings_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "name"), [(JwtRule(issuer="k"), "k"), (JwtRule(issuer="k", jwks_uri="https://k/keys"), "https://k/keys")]
+    ("rule", "name"),
+    [
+        (JwtRule(issuer="k"), "k"),
+        (JwtRule(issuer="k", jwks_uri="https://k/keys"), "https://k/keys"),
+        (JwtRule(issuer="k", jwks_uri="https://user:secret@k/keys?secret"), "https://k/keys"),
+    ],
 )
 def test_what_is_not_given_is_missing_and_never_another(rule: JwtRule, name: str) -> None:
     with pytest.raises(KeysUnavailableError) as caught:

@@ -1,0 +1,136 @@
+"""Tests of the comparison: a fault on either side must not go unseen.
+
+On one side the faults are in the second translation, on the other in what meshward decides by. Each is one that somebody
+could make in an hour of hurry.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from authz import keys, matcher, semantics, values
+from authz.attributes import Attributes, Protocol, Value
+from authz.matcher import Matcher, Suffix
+from authz.model import Action, Policy
+from demo.sidecar import Json
+from tests.differential import emitter
+from tests.differential.cases import Case, Mesh
+from tests.differential.comparison import compare
+from tests.differential.generator import random_case
+from tests.differential.reference import deciding_by_the_reference
+from tests.differential.report import differences
+
+MESH = Mesh(trust_domains=("td.example", "old.example"))
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def take_a_suffix_for_a_prefix(patch: pytest.MonkeyPatch) -> None:
+    original = emitter._text
+
+    def text(value: str) -> Json:
+        written = original(value)
+        return {"prefix": written["suffix"]} if "suffix" in written else written
+
+    patch.setattr(emitter, "_text", text)
+
+
+def forget_what_is_unwanted(patch: pytest.MonkeyPatch) -> None:
+    original = emitter._Generator.constraint
+    patch.setattr(emitter._Generator, "constraint", lambda self, values, _, chain: original(self, values, (), chain))
+
+
+def leave_a_dot_for_any_character(patch: pytest.MonkeyPatch) -> None:
+    original = emitter._quoted
+    patch.setattr(emitter, "_quoted", lambda literal: original(literal).replace("\\.", "."))
+
+
+def keep_the_query_of_paths(patch: pytest.MonkeyPatch) -> None:
+    original = emitter._path
+
+    def path(value: str, chain: emitter._Chain) -> list[Json]:
+        return original(value, chain) if "{" in value else emitter._header(":path")(value, chain)
+
+    paths = emitter._Generator(emitter._PERMISSION, path, http_only=True)
+    patch.setattr(emitter, "_OPERATION", {**emitter._OPERATION, "paths": paths})
+
+
+def forget_the_aliases_of_the_trust_domain(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(emitter, "_in_every_domain", lambda value, _: [value])
+
+
+def number_rules_by_those_that_are_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        emitter, "_id", lambda policy, index: f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index + 1}]"
+    )
+
+
+def enforce_dry_runs(patch: pytest.MonkeyPatch) -> None:
+    original = emitter._rules
+
+    def rules(action: Action, policies: list[Policy], protocol: Protocol, trust_domains: tuple[str, ...]) -> Json:
+        return original(action, [policy for policy in policies if not policy.dry_run], protocol, trust_domains)
+
+    patch.setattr(emitter, "_rules", rules)
+
+
+def compare_hosts_by_case(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(values, "ascii_lower", lambda text: text)
+
+
+def ignore_all_but_the_first_header_line(patch: pytest.MonkeyPatch) -> None:
+    original = keys.Attribute.read
+
+    def read(self: keys.Attribute, attributes: Attributes) -> tuple[Value, ...]:
+        found = original(self, attributes)
+        return found[:1] if self.key == "request.headers" else found
+
+    patch.setattr(keys.Attribute, "read", read)
+
+
+def match_suffixes_anywhere(patch: pytest.MonkeyPatch) -> None:
+    original = matcher.matches
+
+    def matches(one: Matcher, value: Value) -> bool:
+        if isinstance(one, Suffix) and isinstance(value, str):
+            return one.value in value
+        return original(one, value)
+
+    patch.setattr(semantics, "matches", matches)
+
+
+def report_the_rule_that_was_written_first(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(semantics, "rule_order", lambda policy, index: (policy.namespace, policy.name, index))
+
+
+FAULTS: tuple[Plant, ...] = (
+    take_a_suffix_for_a_prefix,
+    forget_what_is_unwanted,
+    leave_a_dot_for_any_character,
+    keep_the_query_of_paths,
+    forget_the_aliases_of_the_trust_domain,
+    number_rules_by_those_that_are_left,
+    enforce_dry_runs,
+    compare_hosts_by_case,
+    ignore_all_but_the_first_header_line,
+    match_suffixes_anywhere,
+    report_the_rule_that_was_written_first,
+)
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    random = Random(1)
+    return [random_case(random, 30) for _ in range(40)]
+
+
+def test_without_a_fault_there_is_no_difference(cases: list[Case]) -> None:
+    assert differences(compare(MESH, cases, authorizer=deciding_by_the_reference)) == []
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_the_comparison_notices(plant: Plant, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    assert differences(compare(MESH, cases, authorizer=deciding_by_the_reference)) != []
