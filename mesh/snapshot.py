@@ -15,7 +15,6 @@ from authz.tree import DecisionTree, compile_policies
 from authz.workload import ServiceRef, Workload
 from mesh.errors import UnknownWorkloadError
 from mesh.registry import Registry
-from parser.diagnostics import quoted
 
 __all__ = ["Guard", "Snapshot"]
 
@@ -151,15 +150,14 @@ class Snapshot:
                 "policies look at tokens, and no RequestAuthentication says whose to take: `request.auth.*` and "
                 "`requestPrincipals` never match, and their negations always do"
             )
-        for policy in self.policies:
-            if policy.action is Action.CUSTOM and policy.provider not in self._known_providers():
-                yield (
-                    f"the mesh configuration has no external authorizer {quoted(policy.provider or '')}: what the rules of "
-                    f"{policy.id} match is denied, as Istio does"
-                )
-
-    def _known_providers(self) -> frozenset[str]:
-        return frozenset(provider.name for provider in self.config.extension_providers)
+        # What a mesh configuration lacks is said where it is read; here, that there is none to ask.
+        if not self.config.extension_providers and (
+            custom := sorted(policy.id for policy in self.policies if policy.action is Action.CUSTOM)
+        ):
+            yield (
+                f"no mesh configuration names external authorizers: what the rules of {', '.join(custom)} match is denied, "
+                "as Istio does"
+            )
 
     def place(self, match: Match) -> Span | None:
         """Where the rule that matched is written, as far as the policies came from documents."""

@@ -5,7 +5,7 @@ what a cluster holds, so what seems to be missing is a warning, and is looked fo
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.mesh_config import MeshConfig
@@ -73,21 +73,20 @@ class _Checker:
     def _warning(self, code: str, message: str, span: Span, remedy: str) -> None:
         self._problems[span.file].warning(code, message, span, help=remedy)
 
-    def _near(self, word: str, known: Sequence[str]) -> str | None:
+    def _near(self, word: str, known: Iterable[str]) -> str | None:
         """The one of `known` that was likely meant. Comparing costs more than all the checks, so it is done a few times only."""
-        if self._suggestions == _SUGGESTIONS or len(known) > _MANY:
+        if self._suggestions == _SUGGESTIONS:
             return None
         self._suggestions += 1
-        return nearest(word, sorted(known))
+        names = sorted(known)
+        return nearest(word, names) if len(names) <= _MANY else None
 
     # What a policy is for ----------------------------------------------------------------------------------------------
 
     def _targets(self, policy: _Attached) -> None:
-        field = ("spec", "targetRefs") if ("spec", "targetRefs", 0) in policy.spans else ("spec", "targetRef")
+        several = ("spec", "targetRefs", 0) in policy.spans
         for index, target in enumerate(policy.target_refs):
-            at = policy.spans.get((*field, index) if field[-1] == "targetRefs" else field)
-            if at is None:
-                continue
+            at = _place(policy, "spec", "targetRefs", index) if several else _place(policy, "spec", "targetRef")
             if target.kind == "GatewayClass":
                 self._gateway_class(policy, target, at)
             else:
@@ -106,8 +105,7 @@ class _Checker:
     def _target(self, policy: _Attached, target: TargetRef, at: Span) -> None:
         if (known := self._inventory.targets(target.kind)) and (policy.namespace, target.name) not in known:
             # 10.2, 8.8
-            names = [name for namespace, name in known if namespace == policy.namespace]
-            near = self._near(target.name, names)
+            near = self._near(target.name, (name for namespace, name in known if namespace == policy.namespace))
             self._warning(
                 "missing-target",
                 f"no {target.kind} {quoted(f'{policy.namespace}/{target.name}')} in the manifests",
@@ -134,11 +132,10 @@ class _Checker:
             return
         where = "the mesh" if policy.namespace == self._root else f"namespace {quoted(policy.namespace)}"
         if policy.selector:
-            message = f"no workload in {where} has these labels"
-            at = policy.spans.get(("spec", "selector")) or _name(policy)
+            message, at = f"no workload in {where} has these labels", _place(policy, "spec", "selector")
         else:
-            message, at = f"no workload in {where}", _name(policy)
-        if at is not None and not self._problems[at.file].full:
+            message, at = f"no workload in {where}", _place(policy, "metadata", "name")
+        if not self._problems[at.file].full:
             remedy = self._near_label(policy) or "there are workloads elsewhere: look for a misspelt name"
             self._warning("no-workload", message, at, remedy)
 
@@ -150,13 +147,12 @@ class _Checker:
         return None
 
     def _peers(self, policy: PeerAuthentication) -> None:
-        at = policy.spans.get(("spec", "selector"))
-        if policy.selector and policy.namespace == self._root and at is not None:
+        if policy.selector and policy.namespace == self._root:
             # 10.2: semantics 5.1
             self._error(
                 "selector-in-root",
                 f"in the root namespace {quoted(self._root)} a PeerAuthentication with a selector counts for nobody",
-                at,
+                _place(policy, "spec", "selector"),
                 "put it into the namespace of its workloads, or remove the selector to mean the whole mesh",
             )
         elif self._reach.exists:
@@ -170,8 +166,7 @@ class _Checker:
         if self._config is None or policy.action is not Action.CUSTOM or policy.provider is None:
             return
         names = [provider.name for provider in self._config.extension_providers]
-        at = policy.spans.get(("spec", "provider", "name"))
-        if policy.provider not in names and at is not None:
+        if policy.provider not in names:
             # 6.3
             near = self._near(policy.provider, names)
             known = (
@@ -183,7 +178,7 @@ class _Checker:
                 "unknown-provider",
                 f"the mesh configuration has no external authorizer {quoted(policy.provider)}: Istio denies what these "
                 "rules match",
-                at,
+                _place(policy, "spec", "provider", "name"),
                 f"did you mean `{near}`?" if near else known,
             )
 
@@ -213,18 +208,19 @@ class _Checker:
 
     def _namespaces(self, policy: Policy, path: tuple[str | int, ...], names: tuple[str, ...]) -> None:
         for index, name in enumerate(names):
-            at = policy.spans.get((*path, index))
-            if at is not None and self._problems[at.file].full:
+            if not self._inventory.lacks_namespace(name):
+                continue
+            at = _place(policy, *path, index)
+            if self._problems[at.file].full:
                 return
-            if at is not None and self._inventory.lacks_namespace(name):
-                # IST0101
-                near = self._near(name, self._inventory.namespaces)
-                self._warning(
-                    "unknown-namespace",
-                    f"no namespace in the manifests is {quoted(name)}",
-                    at,
-                    f"did you mean `{near}`?" if near else "look for a misspelt name",
-                )
+            # IST0101
+            near = self._near(name, self._inventory.namespaces)
+            self._warning(
+                "unknown-namespace",
+                f"no namespace in the manifests is {quoted(name)}",
+                at,
+                f"did you mean `{near}`?" if near else "look for a misspelt name",
+            )
 
     # Rules that match nothing ------------------------------------------------------------------------------------------
 
@@ -236,7 +232,7 @@ class _Checker:
             self._warning(
                 "no-tokens",
                 "this rule looks at tokens, and no RequestAuthentication verifies any for the workloads of this policy",
-                _rule(policy, tokens[0]),
+                _place(policy, "spec", "rules", tokens[0]),
                 "add a RequestAuthentication with `jwtRules` for them",
             )
         if policy.action is not Action.ALLOW or not self._inventory.has_opaque_ports:
@@ -248,13 +244,13 @@ class _Checker:
                 self._warning(
                     "dead-rule",
                     "this rule looks at HTTP, and the services of all its workloads carry something else: it allows nothing",
-                    _rule(policy, index),
+                    _place(policy, "spec", "rules", index),
                     "leave out what only HTTP has, or name the ports `http-…`, or set their `appProtocol`",
                 )
 
     def _tokenless(self, policy: Policy) -> bool:
         # A waypoint's services have chains of their own, which are not looked at here.
-        if any(target.kind in ("Service", "ServiceEntry") for target in policy.target_refs):
+        if any(target.kind != "Gateway" for target in policy.target_refs):
             return False
         workload = None
         for workload in self._reach.of(policy):
@@ -270,12 +266,12 @@ class _Checker:
         return workload is not None
 
 
-def _name(policy: _Resource) -> Span | None:
-    return policy.spans.get(("metadata", "name"))
-
-
-def _rule(policy: Policy, index: int) -> Span:
-    return policy.span("spec", "rules", index) or Span("", 1, 1, 1, 1)
+def _place(policy: _Resource, *path: str | int) -> Span:
+    """Where the value at `path` is written, or what is around it."""
+    for length in range(len(path), -1, -1):
+        if (found := policy.spans.get(path[:length])) is not None:
+            return found
+    return Span("", 1, 1, 1, 1)
 
 
 def _reads(rule: Rule) -> Iterator[Attribute]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import yaml
 
 from authz.model import Policy
+from authz.request_authentication import RequestAuthentication
 from authz.span import Path
 from parser import authorization_policy, peer_authentication, request_authentication
 from parser.diagnostics import PolicySyntaxError, Severity
@@ -247,7 +248,7 @@ def _yaml_to_ward(data: bytes, file: str, manifests: Manifests, *, skip_others: 
         raise FormatError(f"ward cannot say all that is in {file}: {counted}", help="leave it out with --skip-others")
     if said:
         said[-1][1].extend(Remark(Side.AFTER, (), text) for _, _, text in above)
-    _carry_over([remarks for _, remarks in said])
+    _carry_over(said)
     return _Draft(
         "\n".join(print_ward(policy, remarks) for policy, remarks in said),
         [remark.text for _, remarks in said for remark in remarks],
@@ -268,13 +269,15 @@ def _by_object(remarks: Iterable[Remark], objects: Sequence[_Object]) -> list[li
     return found
 
 
-def _carry_over(remarks: Sequence[list[Remark]]) -> None:
+def _carry_over(said: Sequence[tuple[Resource, list[Remark]]]) -> None:
     """What stands below one policy, and is not about it, stands above the next: ward has no `---` between them."""
-    for one, other in pairwise(remarks):
-        below = [each for each in one if each[:2] == (Side.AFTER, ())]
+    for (policy, one), (_, other) in pairwise(said):
+        # Below a policy of a single line there is nothing that a comment could be further in than.
+        single = isinstance(policy, RequestAuthentication) and not policy.jwt_rules
+        below = [each for each in one if each.side is Side.AFTER and (single or not each.path)]
         one[:] = [each for each in one if each not in below]
         apart = [Remark(Side.BEFORE, (), "")] if below else []
-        other[:0] = [*(each._replace(side=Side.BEFORE) for each in below), *apart]
+        other[:0] = [*(Remark(Side.BEFORE, (), each.text) for each in below), *apart]
 
 
 def _unsaid(node: Node, policy: Resource) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from authz.request_authentication import RequestAuthentication
 from authz.selection import Attachable, applies, select
@@ -43,11 +44,13 @@ class Reach:
         return any(workload.proxy is ProxyKind.WAYPOINT for workload in self._in.get(None, ()))
 
     def of(self, policy: Attachable) -> Iterator[Workload]:
-        """The workloads that `policy` is for, but for waypoints whose services it names."""
-        place = None if policy.namespace == self._root else policy.namespace
+        """The workloads that `policy` is for, but for waypoints that it names by a service or a class."""
+        candidates: Iterable[Workload]
         if policy.target_refs:
-            named = (self._labelled.get((place, GATEWAY_LABEL, each.name), ()) for each in policy.target_refs)
-            candidates: Iterable[Workload] = (workload for found in named for workload in found)
+            named = (
+                self._labelled.get((policy.namespace, GATEWAY_LABEL, each.name), ()) for each in policy.target_refs
+            )
+            candidates = chain.from_iterable(named)
         else:
             candidates = self.candidates(policy.namespace, policy.selector or {})
         return (workload for workload in candidates if applies(policy, workload, root_namespace=self._root))

@@ -33,7 +33,7 @@ class Comment(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A value that a comment can be about: where it begins, and how far its line, or it, is indented."""
+    """A value that a comment can be about: where it begins, and how far in."""
 
     start: int
     column: int
@@ -48,8 +48,11 @@ class Remark(NamedTuple):
     text: str
 
 
-def attach(comments: Iterable[Comment], anchors: Sequence[Anchor]) -> Iterator[Remark]:
-    """What each of `comments` is about; `anchors` come by their place, wider ones first."""
+def attach(comments: Iterable[Comment], anchors: Sequence[Anchor], *, dashes: bool = False) -> Iterator[Remark]:
+    """What each of `comments` is about; `anchors` come by their place, wider ones first.
+
+    `dashes` is whether each entry of a list is behind one.
+    """
     starts = [anchor.start for anchor in anchors]
     for index, between in groupby(comments, key=lambda comment: bisect_left(starts, comment.start)):
         blank = False
@@ -58,7 +61,7 @@ def attach(comments: Iterable[Comment], anchors: Sequence[Anchor]) -> Iterator[R
             if not comment.text:
                 blank = True
                 continue
-            remark = _about(comment, anchors, index)
+            remark = _about(comment, anchors, index, dashes=dashes)
             if blank and (remark.side is Side.BEFORE or not remark.path):
                 yield remark._replace(text="")
             blank = False
@@ -67,7 +70,7 @@ def attach(comments: Iterable[Comment], anchors: Sequence[Anchor]) -> Iterator[R
             yield Remark(Side.BEFORE, anchors[index].path, "") if index < len(anchors) else Remark(Side.AFTER, (), "")
 
 
-def _about(comment: Comment, anchors: Sequence[Anchor], index: int) -> Remark:
+def _about(comment: Comment, anchors: Sequence[Anchor], index: int, *, dashes: bool) -> Remark:
     """What `comment` is about that stands before the anchor of that index."""
     following = anchors[index] if index < len(anchors) else None
     if not comment.own_line and index:
@@ -75,16 +78,15 @@ def _about(comment: Comment, anchors: Sequence[Anchor], index: int) -> Remark:
     # Further in than what follows, or an entry of a list that is commented out: then it is about what it stands under.
     above = next((anchors[each] for each in range(index - 1, -1, -1) if anchors[each].column <= comment.column), None)
     outer = 0 if following is None else following.column
-    if above is not None and (above.column > outer or _is_entry(comment, above)):
+    if above is not None and (above.column > outer or (dashes and _ends_a_list(comment, above, following))):
         return Remark(Side.AFTER, above.path, comment.text)
     return (
         Remark(Side.AFTER, (), comment.text) if following is None else Remark(Side.BEFORE, following.path, comment.text)
     )
 
 
-def _is_entry(comment: Comment, above: Anchor) -> bool:
-    return (
-        comment.column == above.column
-        and isinstance(above.path[-1], int)
-        and comment.text[1:].lstrip().startswith("- ")
-    )
+def _ends_a_list(comment: Comment, above: Anchor, following: Anchor | None) -> bool:
+    """Whether the comment is an entry of the list above, commented out, and what follows is as far in but no entry of it."""
+    entry = comment.text[1:].lstrip().startswith("- ") and comment.column == above.column
+    parts = following is not None and isinstance(following.path[-1], str)
+    return entry and parts and isinstance(above.path[-1], int)

@@ -46,7 +46,7 @@ def print_condition(condition: Condition) -> str:
 
 def clause(key: str, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> str:
     """That the attribute `key` has one of `wanted` and none of `unwanted`; an empty one of the two asks for nothing."""
-    return _asked(key, wanted, unwanted, ()).text
+    return _asked(key, wanted, unwanted, ((), ())).text
 
 
 # Lines, and what stands in them ---------------------------------------------------------------------------------------
@@ -79,15 +79,15 @@ class _Words:
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
-    """Lists of values, each behind the words that say what is asked of them."""
+    """Lists of values, each behind the words that say what is asked of them, and with its path."""
 
-    lists: Sequence[tuple[str, Sequence[str]]]
+    lists: Sequence[tuple[str, Sequence[str], Path]]
     paths: tuple[Path, ...]
 
     @property
     def text(self) -> str:
         """In one line."""
-        return " ".join(f"{words} [{', '.join(map(_value, values))}]" for words, values in self.lists)
+        return " ".join(f"{words} [{', '.join(map(_value, values))}]" for words, values, _ in self.lists)
 
     def lines(self, indent: int, lead: str) -> Iterator[_Line]:
         """In one line if it fits, else with a line for each value."""
@@ -95,12 +95,13 @@ class _Clause:
         if line.fits:
             yield line
             return
-        for words, values in self.lists:
+        for words, values, path in self.lists:
             yield _Line(indent, f"{lead}{words} [", self.paths)
-            for number, value in enumerate(values, start=1):
-                yield _Line(indent + _STEP, _value(value) + ("," if number < len(values) else ""))
+            for number, value in enumerate(values):
+                comma = "," if number + 1 < len(values) else ""
+                yield _Line(indent + _STEP, _value(value) + comma, ((*path, number),))
             lead = "] "
-        yield _Line(indent, "]")
+        yield _Line(indent, "]", self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +125,21 @@ class _Group:
             return
         yield _Line(indent, f"{lead}(", self.paths)
         yield from _one_by_one(self.pieces, self.word, indent + _STEP, "", indent + _STEP)
-        yield _Line(indent, ")")
+        yield _Line(indent, ")", self.paths)
 
 
 _Piece = _Words | _Clause | _Group
 
 
-def _asked(key: str, wanted: Sequence[str], unwanted: Sequence[str], paths: tuple[Path, ...]) -> _Clause:
-    """What is asked of one attribute."""
+def _asked(
+    key: str, wanted: Sequence[str], unwanted: Sequence[str], paths: tuple[Path, Path], *others: Path
+) -> _Clause:
+    """What is asked of one attribute; the paths are those of the two lists, and of what they are all there is in."""
     name = key if _KEY.fullmatch(key) else _quoted(key)
     if unwanted and not wanted:
-        return _Clause(((f"not {name} in", unwanted),), paths)
-    return _Clause(((f"{name} in", wanted), *((("but not in", unwanted),) if unwanted else ())), paths)
+        return _Clause(((f"not {name} in", unwanted, paths[1]),), (*paths, *others))
+    but = (("but not in", unwanted, paths[1]),) if unwanted else ()
+    return _Clause(((f"{name} in", wanted, paths[0]), *but), (*paths, *others))
 
 
 def _paths(pieces: Sequence[_Piece]) -> tuple[Path, ...]:
@@ -203,7 +207,7 @@ def _head(word: str, resource: Resource) -> Iterator[_Line]:
     first = f"{word} {_name(resource.name)} in {_name(resource.namespace)}"
     if not isinstance(resource, Policy) and resource.created:
         first += f" created {_name(resource.created)}"
-    paths: tuple[Path, ...] = ((),)
+    paths: tuple[Path, ...] = ((), *(("metadata", field) for field in ("name", "namespace", "creationTimestamp")))
     parts = [part for part in (_selector(resource.selector), _targets(resource)) if part is not None]
     whole = _Line(
         0,
@@ -269,7 +273,8 @@ def _rules(policy: Policy) -> Iterator[_Line]:
 def _rule(rule: Rule, begin: str, path: Path, said: tuple[Path, ...]) -> Iterator[_Line]:
     sources = [_part(each, (*path, "from", index, "source")) for index, each in enumerate(rule.sources)]
     operations = [_part(each, (*path, "to", index, "operation")) for index, each in enumerate(rule.operations)]
-    parts = [(marker, _either(pieces)) for marker, pieces in (("from", sources), ("to", operations)) if pieces]
+    halves = (("from", sources), ("to", operations))
+    parts = [(marker, _either(pieces, (*path, marker))) for marker, pieces in halves if pieces]
     if rule.conditions:
         parts.append(("when", [_condition(each, (*path, "when", k)) for k, each in enumerate(rule.conditions)]))
     if not parts:
@@ -298,21 +303,26 @@ def _part(part: Source | Operation, path: Path) -> Sequence[_Piece]:
             attributes[field].key,
             wanted,
             unwanted,
-            tuple((*path, field_name(name)) for name in (field, f"not_{field}")),
+            ((*path, field_name(field)), (*path, field_name(f"not_{field}"))),
         )
         for field, wanted, unwanted in fields_of(part)
     ]
     return clauses or [_Words("anyone" if isinstance(part, Source) else "anything", (path,))]
 
 
-def _either(alternatives: Sequence[Sequence[_Piece]]) -> Sequence[_Piece]:
+def _either(alternatives: Sequence[Sequence[_Piece]], path: Path) -> Sequence[_Piece]:
     if len(alternatives) == 1:
         return alternatives[0]
-    return [_Group([each[0] if len(each) == 1 else _Group(each, "and", ()) for each in alternatives], "or", ())]
+    pieces = [
+        each[0] if len(each) == 1 else _Group(each, "and", ((*path, index),)) for index, each in enumerate(alternatives)
+    ]
+    return [_Group(pieces, "or", (path,))]
 
 
 def _condition(condition: Condition, path: Path) -> _Piece:
-    return _asked(condition.key, condition.values, condition.not_values, (path,))
+    return _asked(
+        condition.key, condition.values, condition.not_values, ((*path, "values"), (*path, "notValues")), path
+    )
 
 
 # RequestAuthentication ------------------------------------------------------------------------------------------------
@@ -332,7 +342,7 @@ def _issuers(policy: RequestAuthentication) -> Iterator[_Line]:
 def _taken(rule: JwtRule, path: Path) -> Iterator[_Line]:
     """Which tokens are taken, and where they are looked for."""
     if rule.audiences:
-        yield from _Clause((("audience in", rule.audiences),), ((*path, "audiences"),)).lines(_FURTHER, "")
+        yield from _named("audience in", rule.audiences, (*path, "audiences")).lines(_FURTHER, "")
     if rule.jwks_uri:
         yield _Line(_FURTHER, f"keys at {_name(rule.jwks_uri)}", ((*path, "jwksUri"),))
     if rule.jwks:
@@ -341,12 +351,16 @@ def _taken(rule: JwtRule, path: Path) -> Iterator[_Line]:
         yield _Line(_FURTHER, f"keys {first}", ((*path, "jwks"),))
         yield from (_Line(_FURTHER + _STEP, each) for each in others)
     if places := _places(rule, path):
-        (place, *others) = places
-        yield from (_Group(places, "or", ()) if others else place).lines(_FURTHER, "found in ")
+        piece = _Group(places, "or", ()) if len(places) > 1 else places[0]
+        yield from piece.lines(_FURTHER, "found in ")
     if rule.timeout != JwtRule().timeout:
         yield _Line(_FURTHER, f"timeout {seconds(rule.timeout)}", ((*path, "timeout"),))
     if rule.presence is Presence.REQUIRED:
         yield _Line(_FURTHER, "token required", ((*path, "presence"),))
+
+
+def _named(words: str, values: Sequence[str], path: Path) -> _Clause:
+    return _Clause(((words, values, path),), (path,))
 
 
 def _passed_on(rule: JwtRule, path: Path) -> Iterator[_Line]:
@@ -360,7 +374,7 @@ def _passed_on(rule: JwtRule, path: Path) -> Iterator[_Line]:
         text = f"claim {_name(output.claim)} to header {_name(output.header)}"
         yield _Line(_FURTHER, text, ((*path, "outputClaimToHeaders", index),))
     if rule.space_delimited_claims:
-        split = _Clause((("split claims", rule.space_delimited_claims),), ((*path, "spaceDelimitedClaims"),))
+        split = _named("split claims", rule.space_delimited_claims, (*path, "spaceDelimitedClaims"))
         yield from split.lines(_FURTHER, "")
 
 
@@ -406,19 +420,28 @@ def _commented(lines: Sequence[_Line], remarks: Iterable[Remark]) -> Iterator[st
     for side, path, text in remarks:
         while path not in first:
             path = path[:-1]  # noqa: PLW2901  # the next wider one
-        number = first[path]
+        number, end = first[path], last[path]
         margin = " " * lines[number].indent if path else ""
-        match side:
-            case Side.BESIDE if number not in beside and text:
-                beside[number] = text
-            case Side.AFTER if text or not path:
-                after.setdefault(last[path], []).append(margin + text)
-            # An empty line is kept where it parts comments above the policy from each other or from it.
-            case _ if text or (number == 0 and number in before):
-                before.setdefault(number, []).append(margin + text if text else "")
-            case _:
-                pass
+        if side is Side.BESIDE and number not in beside:
+            beside[number] = text
+        elif side is Side.AFTER:
+            # As far in as what follows, or further: else it would be read as something about that.
+            following = lines[end + 1].indent if end + 1 < len(lines) else 0
+            _put(after.setdefault(end, []), max(margin, " " * following) + text if text else "", blank=not path)
+        else:
+            # An empty line is kept where it parts comments above the policy from each other, or from it.
+            _put(
+                before.setdefault(number, []),
+                margin + text if text else "",
+                blank=not number and bool(before.get(number)),
+            )
     for number, line in enumerate(lines):
         yield from before.get(number, ())
         yield " " * line.indent + line.text + (f"  {beside[number]}" if number in beside else "")
         yield from after.get(number, ())
+
+
+def _put(comments: list[str], text: str, *, blank: bool) -> None:
+    """Add a comment, or an empty line where there may be a `blank` one, but no two of them."""
+    if text or (blank and comments[-1:] != [""]):
+        comments.append(text)

@@ -32,14 +32,7 @@ def ward_comments(text: str) -> Iterator[Comment]:
 
 def ward_remarks(text: str, said: Sequence[Spans]) -> tuple[tuple[Remark, ...], ...]:
     """The comments of `text` by what they are about, for each of the statements whose values are `said` there."""
-    anchors = [
-        Anchor(start, _indentation(text, start), (index, *path))
-        for index, spans in enumerate(said)
-        for path, (start, _) in spans.positions.items()
-        # Of the values in a list, those in lines of their own.
-        if path[-2:-1] not in _LISTS or not text[_line(text, start) : start].strip()
-    ]
-    anchors.sort(key=lambda anchor: (anchor.start, len(anchor.path)))
+    anchors = [anchor for index, spans in enumerate(said) for anchor in _anchors(text, spans, index)]
     remarks: list[list[Remark]] = [[] for _ in said]
     for side, path, comment in attach(ward_comments(text), anchors):
         match path:
@@ -53,10 +46,22 @@ def ward_remarks(text: str, said: Sequence[Spans]) -> tuple[tuple[Remark, ...], 
     return tuple(map(tuple, remarks))
 
 
+def _anchors(text: str, spans: Spans, index: int) -> Iterator[Anchor]:
+    """What comments can be about in a statement, by its place: what lines begin with, and what follows in them."""
+    last_line = -1
+    for path, (start, _) in sorted(spans.positions.items(), key=lambda item: (item[1][0], len(item[0]))):
+        line = _line(text, start)
+        in_list = path[-2:-1] in _LISTS and text[line:start].strip()
+        if path in _WIDER or in_list or (path == ("spec", "action") and ("spec", "rules", 0) in spans.positions):
+            continue
+        indentation = len(text[line:start]) - len(text[line:start].lstrip())
+        yield Anchor(start, indentation if line != last_line else start - line, (index, *path))
+        last_line = line
+
+
+# These begin where the first of what is in them does, and that is what a comment there is about.
+_WIDER = (("spec",), ("spec", "rules"), ("spec", "jwtRules"), ("spec", "targetRefs"), ("metadata",))
+
+
 def _line(text: str, position: int) -> int:
     return max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1
-
-
-def _indentation(text: str, position: int) -> int:
-    line = _line(text, position)
-    return len(text[line:position]) - len(text[line:position].lstrip())

@@ -20,7 +20,8 @@ def yaml_remarks(root: Node, start: int, end: int) -> tuple[Remark, ...]:
     """The comments between two positions around `root`, which must hold no alias, by the values that they are about."""
     comments = tuple(yaml_comments(root.source.text, (root,), start, end))
     anchors = _anchors(root, (), [comment.start for comment in comments])
-    return tuple(attach(comments, sorted(anchors, key=lambda anchor: (anchor.start, len(anchor.path)))))
+    ordered = sorted(anchors, key=lambda anchor: (anchor.start, len(anchor.path)))
+    return tuple(attach(comments, ordered, dashes=True))
 
 
 def yaml_comments(text: str, roots: Iterable[Node], start: int = 0, end: int | None = None) -> Iterator[Comment]:

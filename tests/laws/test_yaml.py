@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from authz.model import Policy
+from authz.peer_authentication import PeerAuthentication
+from authz.request_authentication import RequestAuthentication
 from authz.span import Span
 from parser.cross_checks import check_mesh
 from parser.diagnostics import render
@@ -216,7 +219,8 @@ def test_reading_manifests_is_total_and_whatever_it_finds_can_be_shown(data: byt
         assert all(character.isprintable() or character == "\n" for character in shown)
         assert shown.count("\n") <= 3
         json.dumps(diagnostic_to_data(problem))
-    for policy in (*found.policies, *found.request_authentications, *found.peer_authentications):
+    policies: list[Policy | RequestAuthentication | PeerAuthentication] = [*found.policies]
+    for policy in [*policies, *found.request_authentications, *found.peer_authentications]:
         assert policy.namespace
         assert policy.name
         assert policy.spans[()]

@@ -5,9 +5,11 @@ from time import perf_counter
 import pytest
 
 from authz.mesh_config import MeshConfig
+from authz.model import Policy, TargetRef
+from authz.peer_authentication import MtlsMode, PeerAuthentication
 from parser.cross_checks import check_mesh
 from parser.diagnostics import Diagnostic
-from parser.manifests import parse_manifests
+from parser.manifests import Manifests, parse_manifests
 from parser.problems import MAX_PROBLEMS
 from tests.unit.parser.documents import marked
 
@@ -75,6 +77,8 @@ def test_a_selector_in_the_root_namespace_selects_in_all() -> None:
 
 def test_a_policy_without_target_is_for_no_waypoint() -> None:
     assert codes(WAYPOINT, policy("")) == ["no-workload"]
+    # For the whole mesh it may be meant for what comes later.
+    assert codes(WAYPOINT, policy("", namespace="istio-system")) == []
 
 
 def test_a_misspelt_label_gets_a_suggestion() -> None:
@@ -137,6 +141,15 @@ def test_the_root_namespace_is_that_of_the_mesh_configuration() -> None:
     strict = policy("selector: {matchLabels: {app: api}}, mtls: {mode: STRICT}", kind="PeerAuthentication")
     assert codes("rootNamespace: shop", strict) == ["selector-in-root"]
     assert codes(strict) == []
+
+
+def test_what_is_wrong_with_policies_that_no_document_holds_is_said_too() -> None:
+    peers = PeerAuthentication(namespace="istio-system", name="a", selector={"app": "api"}, mode=MtlsMode.STRICT)
+    waypoints = TargetRef(kind="GatewayClass", name="istio-waypoint", group="gateway.networking.k8s.io")
+    found = Manifests(
+        policies=(Policy(namespace="shop", name="a", target_refs=(waypoints,)),), peer_authentications=(peers,)
+    )
+    assert [each.code for each in check_mesh(found, None)] == ["inert-target", "selector-in-root"]
 
 
 # Names ----------------------------------------------------------------------------------------------------------------------
@@ -231,6 +244,10 @@ def test_a_rule_on_tokens_needs_somebody_to_verify_them(rules: str, verified: st
     assert sorted(codes(POD, verified, policy(rules))) == found
 
 
+def test_without_any_request_authentication_tokens_may_be_verified_elsewhere() -> None:
+    assert codes(POD, policy(READS_TOKENS)) == []
+
+
 def test_it_is_enough_that_one_of_the_workloads_takes_tokens() -> None:
     other = "{apiVersion: v1, kind: Pod, metadata: {name: q, namespace: shop}}"
     assert codes(POD, other, tokens("selector: {matchLabels: {app: api}}, jwtRules: [{issuer: i}]"), policy(READS_TOKENS)) == []  # fmt: skip
@@ -244,6 +261,8 @@ def test_tokens_at_a_gateway_are_looked_for_there() -> None:
 def test_tokens_at_the_services_of_a_waypoint_are_not_judged() -> None:
     at_service = "targetRefs: [{kind: Service, name: api}]"
     assert codes(WAYPOINT, tokens("targetRefs: [{kind: Service, name: web}]"), policy(f"{at_service}, {READS_TOKENS}")) == []  # fmt: skip
+    both = "targetRefs: [{kind: Service, name: api}, {kind: Gateway, group: gateway.networking.k8s.io, name: w}]"
+    assert codes(WAYPOINT, tokens(f"{at_service}, jwtRules: [{{issuer: i}}]"), policy(f"{both}, {READS_TOKENS}")) == []
 
 
 def test_a_rule_on_http_is_dead_where_every_service_of_every_workload_carries_something_else() -> None:

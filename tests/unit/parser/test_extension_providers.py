@@ -178,6 +178,12 @@ def test_an_authorizer_needs_a_name_a_service_and_a_port() -> None:
     assert codes("{name: a, envoyExtAuthzGrpc: {}}") == ["bad-service", "bad-port"]
 
 
+def test_what_follows_from_another_problem_is_not_reported_too() -> None:
+    assert codes("{name: a, envoyExtAuthzGrpc: x}") == ["wrong-type"]
+    assert codes("{name: a, envoyExtAuthzGrpc: {service: [a], port: [1]}}") == ["wrong-type", "wrong-type"]
+    assert codes("x") == ["wrong-type"]
+
+
 def test_names_are_unique_among_all_providers() -> None:
     assert codes(GRPC, GRPC) == ["duplicate-provider"]
     assert codes("{name: grpc, zipkin: {}}", GRPC) == ["duplicate-provider"]

@@ -48,7 +48,10 @@ def test_pods_have_the_labels_of_the_infrastructure_or_else_of_the_gateway() -> 
     metadata = "{name: edge, labels: {own: a, gateway.networking.k8s.io/gateway-name: forged}}"
     own = workload("{gatewayClassName: istio}", metadata=metadata)
     assert own.labels == {"own": "a", GATEWAY_LABEL: "edge", GATEWAY_CLASS_LABEL: "istio"}
-    given = workload("{gatewayClassName: istio, infrastructure: {labels: {given: b}}}", metadata=metadata)
+    given = workload(
+        "{gatewayClassName: istio, infrastructure: {labels: {given: b, gateway.networking.k8s.io/x: z}}}",
+        metadata=metadata,
+    )
     assert given.labels == {"given": "b", GATEWAY_LABEL: "edge", GATEWAY_CLASS_LABEL: "istio"}
 
 

@@ -49,6 +49,14 @@ def test_it_is_read_from_wherever_it_is_kept(text: str) -> None:
     assert parse_mesh_config(text.encode(), "mesh.yaml") == (READ, [])
 
 
+def test_json_is_read_as_well() -> None:
+    text = (
+        '{"trustDomain": "a", "extensionProviders": [{"name": "x", "envoyExtAuthzGrpc": {"service": "a", "port": 1}}]}'
+    )
+    expected = MeshConfig(trust_domain="a", extension_providers=(GrpcProvider(name="x", service="a", port=1),))
+    assert parse_mesh_config(text.encode(), "mesh.json") == (expected, [])
+
+
 def test_what_is_absent_or_null_has_istios_default() -> None:
     for text in (
         "trustDomain:\nrootNamespace: ~\npathNormalization: {}\n",

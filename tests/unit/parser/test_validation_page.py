@@ -28,7 +28,8 @@ def entries() -> list[Entry]:
         if line.startswith("| `"):
             cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             rows = tuple(row.strip() for row in cells[5].split(",") if row.strip())
-            found.append(Entry(cells[0].strip("`"), *cells[1:5], rows))
+            code, level, wrong, remedy, istio = cells[:5]
+            found.append(Entry(code.strip("`"), level, wrong, remedy, istio, rows))
     return found
 
 
