@@ -1,5 +1,6 @@
 """Remote address: which address of `x-forwarded-for` a proxy takes for the client's (semantics 2.10)."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from authz.attributes import Address
@@ -28,6 +29,8 @@ def remote_address(
         return peer
 
 
+# The same peers ask again and again, and reading an address costs as much as deciding about it.
+@lru_cache(maxsize=8192)
 def parse_address(text: str) -> Address:
     """An IP address without its zone, which is the host's own business and which no policy can name.
 

@@ -48,9 +48,7 @@ class Server:
     def __init__(self, service: AuthorizationService, address: str) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
         # No deserializer: the service answers bytes that are no question, where grpc would show a traceback and no reason.
-        check = grpc.unary_unary_rpc_method_handler(
-            service.check, response_serializer=external_auth_pb2.CheckResponse.SerializeToString
-        )
+        check = grpc.unary_unary_rpc_method_handler(service.check)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Check": check}),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

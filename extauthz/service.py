@@ -58,13 +58,15 @@ class AuthorizationService:
         self._workload = workload
         self._log = log
 
-    async def check(self, question: bytes, context: grpc.aio.ServicerContext) -> external_auth_pb2.CheckResponse:
+    async def check(self, question: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Answer one call of Envoy's."""
         remaining = context.time_remaining()
         return await self.answer(question, seconds=math.inf if remaining is None else remaining)
 
-    async def answer(self, question: bytes, *, seconds: float = math.inf) -> external_auth_pb2.CheckResponse:
+    async def answer(self, question: bytes, *, seconds: float = math.inf) -> bytes:
         """Decide one request: `question` is a CheckRequest as it came, for bytes that are none are answered, too.
+
+        The answer is a CheckResponse.
 
         Envoy waits for the answer for `seconds`.
         """

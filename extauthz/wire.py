@@ -20,7 +20,7 @@ from google.rpc import code_pb2, status_pb2
 
 from authz.attributes import Address, Attributes, Protocol
 from authz.changes import NO_CHANGES, Changes
-from authz.decision import Decision, Denial, Verdict
+from authz.decision import Decision, Denial, Match, Stage, Verdict
 from authz.remote_address import parse_address, remote_address
 from authz.values import ascii_lower
 from authz.workload import ProxyKind, ServiceRef
@@ -311,32 +311,50 @@ def to_response(
     *,
     revision: str,
     changes: Changes = NO_CHANGES,
-    response_headers: Iterable[tuple[str, str]] = (),
+    response_headers: tuple[tuple[str, str], ...] = (),
     metadata: Mapping[str, object] | None = None,
-) -> external_auth_pb2.CheckResponse:
-    """The answer to Envoy, with what determined it as dynamic metadata, beside `metadata`.
+) -> bytes:
+    """The answer to Envoy, a CheckResponse, with what determined it as dynamic metadata, beside `metadata`.
 
     Where the request goes on, it does so with `changes`, and the caller gets `response_headers` besides the application's.
     """
-    facts: dict[str, object] = {
-        **(metadata or {}),
-        "verdict": decision.verdict.value,
-        "stage": decision.stage.value,
-        "reason": decision.reason,
-        "revision": revision,
-    }
-    if decision.match is not None:
-        facts["policy"] = decision.match.policy
-        facts["rule"] = decision.match.rule
-    if decision.audit:
-        facts["audit"] = True
-    if decision.verdict is Verdict.ALLOW:
-        return external_auth_pb2.CheckResponse(
-            status=status_pb2.Status(code=code_pb2.OK),
-            ok_response=_ok(changes, response_headers),
-            dynamic_metadata=_struct(facts),
-        )
-    return _denied(decision.denied_with, facts)
+    facts = (decision.verdict, decision.stage, decision.reason, revision, decision.match, decision.audit)
+    if decision.verdict is Verdict.DENY:
+        return _denied(facts, decision.denied_with, metadata)
+    if changes or response_headers or metadata:
+        return bytes(_allowed(facts, changes, response_headers, metadata).SerializeToString())
+    return _unchanged(facts)
+
+
+_Facts = tuple[Verdict, Stage, str, str, Match | None, bool]
+
+
+# Most answers are one of few, whatever was asked, and building one costs more than deciding.
+@lru_cache(maxsize=4096)
+def _unchanged(facts: _Facts) -> bytes:
+    return bytes(_allowed(facts, NO_CHANGES, (), None).SerializeToString())
+
+
+def _allowed(
+    facts: _Facts,
+    changes: Changes,
+    response_headers: Iterable[tuple[str, str]],
+    metadata: Mapping[str, object] | None,
+) -> external_auth_pb2.CheckResponse:
+    return external_auth_pb2.CheckResponse(
+        status=status_pb2.Status(code=code_pb2.OK),
+        ok_response=_ok(changes, response_headers),
+        dynamic_metadata=_struct(facts, metadata),
+    )
+
+
+def _denied(facts: _Facts, denial: Denial, metadata: Mapping[str, object] | None) -> bytes:
+    return _refusal(facts, denial) if not metadata else bytes(_refused(facts, denial, metadata).SerializeToString())
+
+
+@lru_cache(maxsize=4096)
+def _refusal(facts: _Facts, denial: Denial) -> bytes:
+    return bytes(_refused(facts, denial, None).SerializeToString())
 
 
 def _ok(changes: Changes, response_headers: Iterable[tuple[str, str]]) -> external_auth_pb2.OkHttpResponse:
@@ -348,7 +366,7 @@ def _ok(changes: Changes, response_headers: Iterable[tuple[str, str]]) -> extern
     )
 
 
-def _denied(denial: Denial, facts: Mapping[str, object]) -> external_auth_pb2.CheckResponse:
+def _refused(facts: _Facts, denial: Denial, metadata: Mapping[str, object] | None) -> external_auth_pb2.CheckResponse:
     body = utf8(denial.body.decode("utf-8", "surrogateescape"))
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED, message=body),
@@ -357,7 +375,7 @@ def _denied(denial: Denial, facts: Mapping[str, object]) -> external_auth_pb2.Ch
             headers=[_header(name, value) for name, value in denial.headers],
             body=body,
         ),
-        dynamic_metadata=_struct(facts),
+        dynamic_metadata=_struct(facts, metadata),
     )
 
 
@@ -365,5 +383,17 @@ def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
     return base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key=name, value=utf8(value)))
 
 
-def _struct(facts: Mapping[str, object]) -> Struct:
-    return json_format.ParseDict(dict(facts), Struct())
+def _struct(facts: _Facts, metadata: Mapping[str, object] | None) -> Struct:
+    verdict, stage, reason, revision, match, audit = facts
+    said: dict[str, object] = {
+        **(metadata or {}),
+        "verdict": verdict.value,
+        "stage": stage.value,
+        "reason": utf8(reason),
+        "revision": revision,
+    }
+    if match is not None:
+        said |= {"policy": match.policy, "rule": match.rule}
+    if audit:
+        said["audit"] = True
+    return json_format.ParseDict(said, Struct())

@@ -43,7 +43,7 @@ class Reference:
             asked = to_asked(question)
         except MalformedRequestError as error:
             refusal = Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=str(error))
-            return to_response(refusal, revision="")
+            return CheckResponse.FromString(to_response(refusal, revision=""))
         named, address = asked.destination.workload, asked.destination.address
         found = (
             self._registry.candidates(principal=None, address=address) if named is None else self._registry.named(named)
@@ -58,7 +58,7 @@ class Reference:
         )
         with self._lock:
             self._decisions.append({"workload": workload.id, "decision": decision_document(decision, revision="")})
-        return to_response(decision, revision="")
+        return CheckResponse.FromString(to_response(decision, revision=""))
 
     def decisions(self) -> list[dict[str, Any]]:
         """What it decided so far, as the decision log would have it."""

@@ -44,7 +44,7 @@ PEM = certificate()
 
 
 def ask(service: AuthorizationService, question: bytes) -> CheckResponse:
-    return asyncio.run(service.answer(question))
+    return CheckResponse.FromString(asyncio.run(service.answer(question)))
 
 
 def service(*policies: Policy, workload: str | None = "shop/api") -> AuthorizationService:

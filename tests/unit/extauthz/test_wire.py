@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
 from authz.attributes import Protocol
 from authz.decision import Decision, Match, Stage, Verdict
@@ -116,7 +116,7 @@ def test_a_denial_is_what_rbac_answers_and_says_what_decided() -> None:
         match=Match("shop/no-admin", 2),
         reason="a DENY rule matches",
     )
-    answer = to_response(decision, revision="r1")
+    answer = CheckResponse.FromString(to_response(decision, revision="r1"))
     assert answer.status.code == 7
     denied = answer.denied_response
     assert (denied.status.code, denied.body) == (403, "RBAC: access denied")
@@ -135,7 +135,7 @@ def test_an_allowed_request_is_passed_on_unchanged() -> None:
     decision = Decision(
         verdict=Verdict.ALLOW, stage=Stage.NONE, action=None, match=None, reason="no policy", audit=True
     )
-    answer = to_response(decision, revision="r1")
+    answer = CheckResponse.FromString(to_response(decision, revision="r1"))
     assert answer.status.code == 0
     assert answer.ok_response.ByteSize() == 0
     assert dict(answer.dynamic_metadata) == {
