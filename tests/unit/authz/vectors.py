@@ -10,10 +10,11 @@ import yaml
 
 from authn.claims import as_policies_see
 from authz import semantics
-from authz.decision import Decision
+from authz.decision import Decision, Stage, Verdict
 from authz.external import authorizers
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
+from authz.peer_authentication import MtlsMode, PeerAuthentication, port_mode
 from authz.selection import select
 from authz.workload import Workload
 from mesh.deciding import Offline, decide, decision_document
@@ -25,11 +26,15 @@ DIRECTORY = Path(__file__).parents[2] / "vectors" / "authz"
 FILES = sorted(DIRECTORY.glob("*.yaml"))
 
 
+REFUSED_AT_PORT = Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason="plaintext")
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Policies and the mesh they are for."""
 
     policies: tuple[Policy, ...]
+    peer_authentications: tuple[PeerAuthentication, ...]
     config: MeshConfig
     snapshot: Snapshot
 
@@ -43,6 +48,13 @@ class Group:
             service=destination.service,
             selectors_on_gateways=self.config.selectors_on_gateways,
         )
+        mode, _ = port_mode(
+            self.peer_authentications, workload, facts.destination_port, root_namespace=self.config.root_namespace
+        )
+        if mode is MtlsMode.STRICT and not facts.identities:
+            return REFUSED_AT_PORT
+        if mode is MtlsMode.DISABLE:
+            facts = replace(facts, identities=())
         if facts.claims is not None:
             facts = replace(facts, claims=as_policies_see(facts.claims))
         named = frozenset(policy.provider or "" for policy in selected if policy.action is Action.CUSTOM)
@@ -83,11 +95,14 @@ def _group(data: Mapping[str, Any]) -> Group:
     assert not manifests.errors, manifests.diagnostics
     config = replace(manifests.mesh_config or MeshConfig(), **data.get("istiod", {}))
     assert ("mesh" in data) == (manifests.mesh_config is not None)
-    return Group(
-        manifests.policies,
-        config,
-        Snapshot(policies=manifests.policies, workloads=(), config=config, revision="vectors"),
+    snapshot = Snapshot(
+        policies=manifests.policies,
+        peer_authentications=manifests.peer_authentications,
+        workloads=(),
+        config=config,
+        revision="vectors",
     )
+    return Group(manifests.policies, manifests.peer_authentications, config, snapshot)
 
 
 def _cases(data: Mapping[str, Any]) -> Iterator[Case]:
