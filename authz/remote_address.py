@@ -18,6 +18,8 @@ def remote_address(
     others take the right-most entry, which a gateway before them wrote, and which any client inside the mesh can forge. What
     is missing or no address is the peer.
     """
+    if not forwarded_for:
+        return peer
     back = trusted_proxies if proxy is ProxyKind.GATEWAY else 1
     # Envoy joins the lines as they come in, and leaves out those with nothing in them.
     entries = ",".join(line for line in forwarded_for if line.strip(" \t")).split(",")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from cryptography import x509
@@ -24,6 +25,7 @@ from authz.decision import Decision, Denial, Match, Stage, Verdict
 from authz.remote_address import parse_address, remote_address
 from authz.values import ascii_lower
 from authz.workload import ProxyKind, ServiceRef
+from extauthz.headers import Headers
 from extauthz.question import utf8
 from parser.diagnostics import quoted
 
@@ -77,54 +79,80 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
         address=str(destination_ip),
         service=_service(context.context_extensions),
     )
-    common = Attributes(
+    sni = context.tls_session.sni or None
+    if context.HasField("request"):
+        if not context.request.HasField("http"):
+            raise MalformedRequestError("the request is of an unknown kind")
+        http = _http(context.request.http)
+        remote_ip = remote_address(
+            http.headers.get("x-forwarded-for", ()), source_ip, ProxyKind.SIDECAR, trusted_proxies=0
+        )
+    else:
+        http, remote_ip = _NO_HTTP, source_ip
+        # The network filter also puts the server name into the service, and only there unless it is told otherwise.
+        sni = sni or context.destination.service or None
+    attributes = Attributes(
+        protocol=Protocol.TCP if http is _NO_HTTP else Protocol.HTTP,
         identities=_identities(context.source),
         source_ip=source_ip,
-        remote_ip=source_ip,
+        remote_ip=remote_ip,
         destination_ip=destination_ip,
         destination_port=destination_port,
-        sni=context.tls_session.sni or None,
+        sni=sni,
+        method=http.method,
+        path=http.path,
+        host=http.host,
+        scheme=http.scheme,
+        headers=http.headers,
         metadata=_metadata(context.metadata_context.filter_metadata),
     )
-    if not context.HasField("request"):
-        # The network filter also puts the server name into the service, and only there unless it is told otherwise.
-        sni = context.tls_session.sni or context.destination.service or None
-        return Asked(attributes=replace(common, protocol=Protocol.TCP, sni=sni), destination=destination, joined=False)
-    if not context.request.HasField("http"):
-        raise MalformedRequestError("the request is of an unknown kind")
-    return _http(context.request.http, common, destination)
+    return Asked(attributes=attributes, destination=destination, joined=http.joined)
 
 
-def _http(
-    http: attribute_context_pb2.AttributeContext.HttpRequest, common: Attributes, destination: Destination
-) -> Asked:
-    lines = _header_lines(http.header_map)
-    joined = not lines
-    if joined:
-        lines = [(ascii_lower(name), value) for name, value in http.headers.items()]
+class _Http(NamedTuple):
+    """What there is of a request beside its connection."""
+
+    method: str | None
+    path: str | None
+    host: str | None
+    scheme: str | None
+    headers: Mapping[str, tuple[str, ...]]
+    joined: bool
+
+
+_NO_HTTP = _Http(None, None, None, None, {}, joined=False)
+
+
+def _http(http: attribute_context_pb2.AttributeContext.HttpRequest) -> _Http:
     pseudo: dict[str, str] = {}
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, value in lines:
-        if not name.startswith(":"):
-            headers[name] = (*headers.get(name, ()), value)
-        elif pseudo.setdefault(name, value) != value:
+    lines: dict[str, list[bytes]] = {}
+    for name, value in _header_lines(http):
+        if name[:1] != ":":
+            if (known := lines.get(name)) is None:
+                lines[name] = [value]
+            else:
+                known.append(value)
+        elif pseudo.setdefault(name, text := value.decode("utf-8", "surrogateescape")) != text:
             raise MalformedRequestError(f"header {quoted(name)} has two values")
-    attributes = replace(
-        common,
-        protocol=Protocol.HTTP,
-        method=_given_twice(":method", pseudo, http.method),
-        path=_given_twice(":path", pseudo, http.path) or None,
-        host=_given_twice(":authority", pseudo, http.host),
-        scheme=_given_twice(":scheme", pseudo, http.scheme),
-        headers=headers,
-        remote_ip=remote_address(
-            headers.get("x-forwarded-for", ()), common.source_ip, ProxyKind.SIDECAR, trusted_proxies=0
-        ),
-    )
+    method = _given_twice(":method", pseudo, http.method)
+    path = _given_twice(":path", pseudo, http.path) or None
+    host = _given_twice(":authority", pseudo, http.host)
     # Envoy lets no request through without these; the host may be empty, and CONNECT alone may have no path.
-    if not attributes.method or attributes.host is None or (attributes.path is None and attributes.method != "CONNECT"):
+    if not method or host is None or (path is None and method != "CONNECT"):
         raise MalformedRequestError("the request lacks a method, a path or a host")
-    return Asked(attributes=attributes, destination=destination, joined=joined)
+    scheme = _given_twice(":scheme", pseudo, http.scheme)
+    return _Http(method, path, host, scheme, Headers(lines), joined=not http.header_map.headers)
+
+
+def _header_lines(http: attribute_context_pb2.AttributeContext.HttpRequest) -> Iterator[tuple[str, bytes]]:
+    """The lines, apart and in order where Envoy gives them so, else as it joined them."""
+    lines = http.header_map.headers
+    if not lines:
+        for name, value in http.headers.items():
+            yield ascii_lower(name), value.encode()
+    for line in lines:
+        name = line.key
+        yield name.lower() if name.isascii() else ascii_lower(name), line.raw_value or line.value.encode()
 
 
 def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None:
@@ -134,14 +162,6 @@ def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None
     if line is not None and field and field not in (line, utf8(line)):
         raise MalformedRequestError(f"header {quoted(name)} is not what the request says beside it")
     return (field or None) if line is None else line
-
-
-def _header_lines(header_map: base_pb2.HeaderMap) -> list[tuple[str, str]]:
-    # Bytes that are no UTF-8 stay what they are, each as a surrogate that no policy can name: RBAC compares them, too.
-    return [
-        (ascii_lower(header.key), header.raw_value.decode("utf-8", "surrogateescape") or header.value)
-        for header in header_map.headers
-    ]
 
 
 def _workload(*labelled: Mapping[str, str]) -> str | None:
