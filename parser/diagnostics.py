@@ -19,13 +19,17 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A problem at a place. `code` names the kind of problem, `help` says what to do about it."""
+    """A problem at a place. `code` names the kind of problem, `help` says what to do about it.
+
+    `excerpt` is whether its line may be shown: what is wrong may be that it holds a secret.
+    """
 
     code: str
     message: str
     span: Span
     help: str | None = field(default=None, kw_only=True)
     severity: Severity = field(default=Severity.ERROR, kw_only=True)
+    excerpt: bool = field(default=True, kw_only=True)
 
 
 class PolicySyntaxError(Exception):
@@ -58,7 +62,7 @@ def render(diagnostic: Diagnostic, source: str | None) -> str:
     span = diagnostic.span
     place = f"{visible(span.file)}:{span.line}:{span.column}"
     lines = [f"{place}: {diagnostic.severity.value}[{diagnostic.code}]: {visible(diagnostic.message)}"]
-    shown = None if source is None else excerpt(source, span)
+    shown = excerpt(source, span) if source is not None and diagnostic.excerpt else None
     if shown is not None:
         gutter = f"{span.line:>5} | "
         lines.append((gutter + shown.line).rstrip())

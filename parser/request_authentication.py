@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from authz.request_authentication import ClaimToHeader, JwtRule, Presence, RequestAuthentication, TokenHeader
 from parser.decode import Decoder, is_null
-from parser.diagnostics import quoted
+from parser.diagnostics import Diagnostic, Severity, quoted
 from parser.duration import NANOSECONDS, parse_duration
 from parser.envelope import check_policy_envelope, creation_time, read_envelope
 from parser.jwks import KeySetError, check_key_set
@@ -210,11 +210,15 @@ class _Reader:
         if shape.secret:
             # R5
             which = ", ".join(map(str, shape.secret[:_FEW])) + (", …" if len(shape.secret) > _FEW else "")
-            self._problems.warning(
-                "secret-key",
-                f"`jwks` holds secrets of the issuer, in the keys with index {which}",
-                node.span,
-                help="publish only public keys, and take these out of use: whoever reads the policy can sign tokens",
+            self._problems.add(
+                Diagnostic(
+                    "secret-key",
+                    f"`jwks` holds secrets of the issuer, in the keys with index {which}",
+                    node.span,
+                    help="publish only public keys, and take these out of use: whoever reads the policy can sign tokens",
+                    severity=Severity.WARNING,
+                    excerpt=False,
+                )
             )
         if not shape.keys:
             self._problems.warning(

@@ -6,6 +6,7 @@ import pytest
 
 from authz.model import TargetRef
 from authz.request_authentication import ClaimToHeader, JwtRule, Presence, RequestAuthentication, TokenHeader
+from parser.diagnostics import render
 from parser.manifests import Manifests, parse_manifests
 
 HEAD = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {metadata}\nspec:\n"
@@ -223,6 +224,13 @@ def test_r5_secrets_of_the_issuer_are_warned_about(member: str) -> None:
     (problem,) = rule(key_set(KEY, {**KEY, member: "x"})).diagnostics
     assert (problem.code, problem.severity.value) == ("secret-key", "warning")
     assert problem.message.endswith("the keys with index 1")
+
+
+def test_r5_the_secret_itself_is_not_shown() -> None:
+    text = rule(key_set({**KEY, "d": "c2VjcmV0"}))
+    (problem,) = text.diagnostics
+    assert "c2VjcmV0" in text.texts[problem.span.file]
+    assert "c2VjcmV0" not in render(problem, text.texts[problem.span.file])
 
 
 def test_r5_symmetric_keys_are_secrets_too() -> None:
