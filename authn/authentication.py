@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from authn.claim_headers import header_text
 from authn.claims import as_policies_see
-from authn.errors import InvalidTokenError, UnauthenticatedError
+from authn.errors import InvalidTokenError, UnauthenticatedError, excerpt
 from authn.locations import FoundToken, InCookie, InHeader, InParameter, find_tokens, spellings
 from authn.status import JwtStatus
 from authn.token import UnverifiedToken
@@ -215,7 +215,7 @@ class _Filtered:
 
     def _refuse(self, index: int, found: FoundToken, status: JwtStatus, reason: str) -> NoReturn:
         issuer = self._rules[index].issuer
-        whose = f"issuer `{issuer}`" if issuer else f"any issuer with the keys of `{self._rules[index].jwks_uri}`"
+        whose = f"issuer {excerpt(issuer)}" if issuer else "any issuer"
         raise _RefusedError(index, status, f"the token in {found.location} is not accepted for {whose}: {reason}")
 
     def _remove(self, found: FoundToken) -> None:

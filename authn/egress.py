@@ -79,10 +79,9 @@ class Egress:
 
 
 def _meant(address: Address) -> Address:
-    """The IPv4 address that is reached through an IPv6 one, or the address itself, without a zone."""
+    """The IPv4 address that is reached through an IPv6 one, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    bare = IPv6Address(int(address))
-    return IPv4Address(int(bare) & _IPV4) if bare in _NAT64 else bare
+    return IPv4Address(int(address) & _IPV4) if address in _NAT64 else address

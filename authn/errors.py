@@ -1,5 +1,7 @@
 """Errors: what is wrong with a token, with the keys it is to be verified by, or with a request for want of a good one."""
 
+from urllib.parse import urlsplit
+
 from authn.status import JwtStatus
 from authz.decision import Denial
 
@@ -10,6 +12,7 @@ __all__ = [
     "KeysUnavailableError",
     "UnauthenticatedError",
     "excerpt",
+    "shown",
 ]
 
 _SHOWN = 80
@@ -63,3 +66,14 @@ def excerpt(text: str) -> str:
     """`text` from a stranger as a reason shows it: in backticks, cut, and unable to begin a line of a log."""
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return f"`{repr(cut)[1:-1]}`"
+
+
+def shown(url: str) -> str:
+    """`url` as a reason shows it: without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    if not parts.netloc:
+        return "an address without a host"
+    return excerpt(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")

@@ -4,7 +4,9 @@ import asyncio
 import re
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from authn.egress import Egress, RefusedAddressError
 from authn.errors import AuthnError, excerpt
 from authn.jwk import MAX_JWK_SET
 
-__all__ = ["Document", "FetchError", "Fetcher", "Resolve", "resolve", "shown", "tls_context"]
+__all__ = ["Document", "FetchError", "Fetcher", "Resolve", "resolve", "tls_context"]
 
 Address = IPv4Address | IPv6Address
 
@@ -24,6 +26,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})(?!\d)", re.IGNORECASE)
 _STALE_AT_ONCE = re.compile(r"(?:^|[,\s])no-(?:cache|store)(?![\w-])", re.IGNORECASE)
 _MAX_PORT = 65535
+# Seconds, so that a host with one address that is dead and one that is not can be reached at all.
+_CONNECT = 2.0
 _OK = 200
 _REDIRECTS = range(300, 400)
 
@@ -63,14 +67,6 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def shown(url: str) -> str:
-    """`url` as logs and reasons show it: without user, password, query and fragment."""
-    try:
-        return excerpt(str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None)))
-    except httpx.InvalidURL:
-        return "an address that cannot be read"
-
-
 class Fetcher:
     """Fetches documents over HTTP and HTTPS from addresses that `egress` lets through.
 
@@ -78,10 +74,13 @@ class Fetcher:
     it may take is for the caller to bound.
     """
 
-    def __init__(self, egress: Egress, *, tls: ssl.SSLContext, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self, egress: Egress, *, tls: ssl.SSLContext, resolve: Resolve = resolve, connect: float = _CONNECT
+    ) -> None:
         self._egress = egress
         self._tls = tls
         self._resolve = resolve
+        self._connect = connect
 
     async def fetch(self, url: str) -> Document:
         """The document at `url`.
@@ -90,18 +89,15 @@ class Fetcher:
             FetchError: there is none to be had.
         """
         parsed = _parsed(url)
-        addresses = await self._addresses(parsed)
-        for address in addresses[:-1]:
+        unreached = ""
+        for address in await self._addresses(parsed):
             try:
                 return await self._fetch_from(address, parsed)
-            except httpx.ConnectError:
-                continue  # the host has another address
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                unreached = str(error)  # the host may have another address
             except httpx.HTTPError as error:
-                raise _unread(error) from error
-        try:
-            return await self._fetch_from(addresses[-1], parsed)
-        except httpx.HTTPError as error:
-            raise _unread(error) from error
+                raise FetchError(f"the answer cannot be read: {excerpt(str(error))}") from error
+        raise FetchError(f"it cannot be connected to: {excerpt(unreached)}")
 
     async def _addresses(self, url: httpx.URL) -> Sequence[Address]:
         host = url.raw_host.decode("ascii")
@@ -125,13 +121,16 @@ class Fetcher:
 
     async def _fetch_from(self, address: Address, url: httpx.URL) -> Document:
         # To the address that was checked, and to no other that the name may have a moment later; the certificate must be
-        # the name's all the same. Each time over a new connection: one to this address may be another name's.
-        extensions = {} if _is_address(url.host) else {"sni_hostname": url.raw_host.decode("ascii")}
-        headers = {"host": url.netloc.decode("ascii"), "accept": "application/json", "accept-encoding": "identity"}
+        # the name's all the same. Each time over a new connection: one to this address may be another name's. By the
+        # transport and no client, which would log addresses with what is secret in them.
+        extensions: dict[str, object] = {"timeout": {"connect": self._connect}}
+        if not _is_address(url.host):
+            extensions["sni_hostname"] = url.raw_host.decode("ascii")
+        to = url.copy_with(host=str(address), userinfo=b"")
+        request = httpx.Request("GET", to, headers=_headers(url), extensions=extensions)
         async with (
-            # A bound on each of its steps would be none on the whole: the caller has that.
-            httpx.AsyncClient(verify=self._tls, trust_env=False, follow_redirects=False, timeout=None) as client,  # noqa: S113
-            client.stream("GET", url.copy_with(host=str(address)), headers=headers, extensions=extensions) as response,
+            httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport,
+            aclosing(await transport.handle_async_request(request)) as response,
         ):
             _require_usable(response)
             body = bytearray()
@@ -140,6 +139,20 @@ class Fetcher:
                 if len(body) > MAX_JWK_SET:
                     raise FetchError(f"more than {MAX_JWK_SET} bytes")
             return Document(bytes(body), _max_age(response.headers))
+
+
+def _headers(url: httpx.URL) -> dict[str, str]:
+    headers = {
+        "host": url.netloc.decode("ascii"),
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "meshward",
+        "connection": "close",
+    }
+    if url.userinfo:
+        credentials = f"{url.username}:{url.password}".encode()
+        headers["authorization"] = f"Basic {b64encode(credentials).decode('ascii')}"
+    return headers
 
 
 def _parsed(url: str) -> httpx.URL:
@@ -182,8 +195,3 @@ def _max_age(headers: httpx.Headers) -> int | None:
         return 0
     found = _MAX_AGE.search(control)
     return int(found[1]) if found else None
-
-
-def _unread(error: httpx.HTTPError) -> FetchError:
-    what = "it cannot be connected to" if isinstance(error, httpx.ConnectError) else "the answer cannot be read"
-    return FetchError(f"{what}: {excerpt(str(error))}" if str(error) else what)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from authn.errors import InvalidJwkSetError, excerpt
+from authn.errors import InvalidJwkSetError, excerpt, shown
 from authn.jwk import JwkSet
-from authn.jwks_fetch import Fetcher, FetchError, shown
+from authn.jwks_fetch import Fetcher, FetchError
 from authn.strict_json import parse_object
 from authz.request_authentication import JwtRule
 
@@ -37,7 +37,7 @@ class Source:
         return cls(rule.jwks_uri, "" if rule.jwks_uri else rule.issuer)
 
     def __str__(self) -> str:
-        return shown(self.jwks_uri) if self.jwks_uri else f"issuer {shown(self.issuer)}"
+        return shown(self.jwks_uri) if self.jwks_uri else f"issuer {excerpt(self.issuer)}"
 
     async def fetch(self, fetcher: Fetcher) -> FetchedKeys:
         """Get the key set.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from authn.errors import excerpt
 from authz.request_authentication import JwtRule, TokenHeader
 from authz.values import ascii_lower
 
@@ -19,7 +20,7 @@ class InHeader:
     name: str
 
     def __str__(self) -> str:
-        return f"header `{self.name}`"
+        return f"header {excerpt(self.name)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class InParameter:
     name: str
 
     def __str__(self) -> str:
-        return f"query parameter `{self.name}`"
+        return f"query parameter {excerpt(self.name)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class InCookie:
     name: str
 
     def __str__(self) -> str:
-        return f"cookie `{self.name}`"
+        return f"cookie {excerpt(self.name)}"
 
 
 Location = InHeader | InParameter | InCookie

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from authn.errors import InvalidJwkSetError, KeysUnavailableError
+from authn.errors import InvalidJwkSetError, KeysUnavailableError, excerpt, shown
 from authn.jwk import JwkSet
 from authz.request_authentication import JwtRule
 
@@ -46,7 +46,8 @@ class StaticKeys:
             if name and name in self._given:
                 return self._given[name]
         if not rule.jwks:
-            raise KeysUnavailableError(f"none are given for `{rule.jwks_uri or rule.issuer}`, and nothing is fetched")
+            whose = shown(rule.jwks_uri) if rule.jwks_uri else excerpt(rule.issuer)
+            raise KeysUnavailableError(f"none are given for {whose}, and nothing is fetched")
         return inline_keys(rule.jwks)
 
     def unused(self, rules: Iterable[JwtRule]) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ MAX_TOKEN = 16 * 1024
 class JwtStatus(Enum):
     """Why a request is not authenticated; the value is the text for the caller.
 
+    That a token is missing is no reason: a policy may say so (semantics 4.4).
+
     The last three are meshward's own: Envoy has no limit but that on all headers, knows no critical extensions and so takes
     every one, and sends a claim that no header can hold as far as the upstream's codec, which answers 503.
     """
 
-    MISSING = "Jwt is missing"
     NOT_YET_VALID = "Jwt not yet valid"
     EXPIRED = "Jwt is expired"
     BAD_FORMAT = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"

@@ -14,6 +14,11 @@ def test_a_rule_brings_its_keys_along() -> None:
     assert StaticKeys().key_set(JwtRule(issuer="i", jwks=A)) == JwkSet.parse(A)
 
 
+def test_keys_that_a_rule_brings_along_are_read_once() -> None:
+    rule = JwtRule(issuer="i", jwks=A)
+    assert StaticKeys().key_set(rule) is StaticKeys().key_set(rule)
+
+
 def test_keys_are_given_for_an_issuer_or_for_where_they_would_be_fetched() -> None:
     keys = StaticKeys.parse({"i": A, "https://j/keys": B})
     assert keys.key_set(JwtRule(issuer="i")).keys[0].key_id == "a"
