@@ -4,26 +4,16 @@ import argparse
 import asyncio
 import logging
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable
 
-from authn.egress import Egress
-from authn.jwks_cache import JwksCache
-from authn.jwks_fetch import tls_context
-from cli.command import ExitCode, UsageError
+from cli.answering import Answering, decision_log
+from cli.command import ExitCode
 from cli.manifests import print_diagnostics, print_skipped, store_of
-from extauthz.decision_log import DecisionLog
-from extauthz.server import ListenError, Server
-from extauthz.service import AuthorizationService
-from extauthz.token_mode import TokenMode
-from extauthz.tokens import TokenReader, TrustingEnvoy, Verifying
+from cli.workers import Declared, Workers, address_of, reserve
 from mesh.current import Current
 from mesh.directory import Loaded
 from mesh.errors import InvalidManifestsError, PolicyStoreError
-from mesh.files import STDIN
+from mesh.snapshot import Snapshot
 
 __all__ = ["serve"]
 
@@ -37,13 +27,47 @@ def serve(arguments: argparse.Namespace) -> ExitCode:
         PolicyStoreError: There are no good policies to begin with.
         UnknownWorkloadError: The workload that is fixed is not among theirs.
         UsageError: The address or the log cannot be had.
+        CommandError: A worker did not come up.
     """
-    with _decision_log(arguments.decision_log) as log:
-        return asyncio.run(_serve(arguments, log))
+    # Tried here in any case: workers could only say one after the other that it cannot be written.
+    with decision_log(arguments.decision_log) as log:
+        if arguments.workers == 1:
+            return asyncio.run(_serve(arguments, lambda snapshot: _Alone(Answering(arguments, snapshot, log))))
+        with reserve(arguments.listen) as reserved:
+            arguments.listen = address_of(reserved)
+            return asyncio.run(_serve(arguments, lambda snapshot: _Several(arguments, snapshot)))
 
 
-async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> ExitCode:
-    tokens = _tokens(arguments)
+class _Alone:
+    """This process answers."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self.address = answering.address
+        self.take = answering.take
+        self.start = answering.start
+        self.stop = answering.stop
+
+
+class _Several:
+    """Workers answer."""
+
+    def __init__(self, arguments: argparse.Namespace, snapshot: Snapshot) -> None:
+        self._workers = Workers(arguments, arguments.workers, Declared.by(snapshot))
+        self._sending: set[asyncio.Task[None]] = set()
+        self.address = arguments.listen
+        self.start = self._workers.start
+        self.stop = self._workers.stop
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Have them answer by this one; they do so one moment later."""
+        task = asyncio.create_task(self._workers.send(Declared.by(snapshot)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+
+async def _serve(arguments: argparse.Namespace, answering_by: Callable[[Snapshot], _Alone | _Several]) -> ExitCode:
+    answering: _Alone | _Several | None = None
 
     def on_load(loaded: Loaded) -> None:
         # What a server does not enforce must be seen by whoever starts it, asked for or not.
@@ -51,7 +75,8 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
         if arguments.verbose:
             print_skipped(loaded.skipped)
         snapshot = loaded.snapshot
-        tokens.expect(snapshot.jwt_rules())
+        if answering is not None:
+            answering.take(snapshot)
         for warning in snapshot.warnings():
             _logger.warning("%s", warning)
         _logger.info(
@@ -70,51 +95,13 @@ async def _serve(arguments: argparse.Namespace, log: DecisionLog | None) -> Exit
     current = Current(store_of(arguments), on_load=on_load, on_refusal=on_refusal)
     if arguments.workload is not None:
         current.snapshot.registry.named(arguments.workload)
-    service = AuthorizationService(lambda: current.snapshot, tokens=tokens, workload=arguments.workload, log=log)
-    try:
-        server = Server(service, arguments.listen)
-    except ListenError as error:
-        raise UsageError(str(error)) from error
+    answering = answering_by(current.snapshot)
     stop = asyncio.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
-    await tokens.ready(current.snapshot.jwt_rules())
-    await server.start()
-    _logger.info("listening on %s", server.address)
+    await answering.start()
+    _logger.info("listening on %s", answering.address)
     await current.watch(stop)
     _logger.info("draining")
-    await server.stop(grace=arguments.drain)
-    await service.close()
-    await tokens.close()
+    await answering.stop()
     return ExitCode.OK
-
-
-def _tokens(arguments: argparse.Namespace) -> TokenReader:
-    if arguments.jwt is TokenMode.TRUST_ENVOY:
-        return TrustingEnvoy()
-    tls = tls_context()
-    if arguments.jwks_ca is not None:
-        try:
-            tls.load_verify_locations(arguments.jwks_ca)
-        except OSError as error:  # SSLError is one, too
-            raise UsageError(f"cannot read the certificates in {arguments.jwks_ca}: {error.strerror}") from error
-    return Verifying(JwksCache(Egress(allowed=tuple(arguments.jwks_allow)), tls=tls))
-
-
-@contextmanager
-def _decision_log(name: str | None) -> Iterator[DecisionLog | None]:
-    if name is None:
-        yield None
-    elif name == STDIN:
-        yield DecisionLog(sys.stdout.buffer)
-    else:
-        with _append(Path(name)) as out:
-            yield DecisionLog(out)
-
-
-def _append(path: Path) -> BinaryIO:
-    try:
-        # Unbuffered: what could not be written must not come out later, beside the denial that it led to.
-        return path.open("ab", buffering=0)
-    except OSError as error:
-        raise UsageError(f"cannot write the decision log {path}: {error.strerror}") from error

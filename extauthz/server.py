@@ -6,6 +6,7 @@ import re
 import socket
 import stat
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from extauthz.service import AuthorizationService
 
-__all__ = ["ListenError", "Server"]
+__all__ = ["ListenError", "Port", "Server", "parse_port"]
 
 _SERVICE = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name
 
@@ -26,8 +27,6 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_QUESTION),
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.max_concurrent_streams", 1000),
-    # Two servers on one port would split the questions between two sets of policies.
-    ("grpc.so_reuseport", 0),
 )
 _LAST_STEPS = 1.0
 _UNIX = "unix:"
@@ -38,6 +37,13 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
+class Port(Enum):
+    """Whose a TCP port is. Two servers that do not know of each other would answer by two sets of policies."""
+
+    OWN = 0
+    SHARED = 1
+
+
 class Server:
     """A gRPC server with one service.
 
@@ -45,8 +51,8 @@ class Server:
         ListenError: `address` (`host:port` or `unix:/path`) is taken, or is none.
     """
 
-    def __init__(self, service: AuthorizationService, address: str) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS)
+    def __init__(self, service: AuthorizationService, address: str, *, port: Port = Port.OWN) -> None:
+        self._server = grpc.aio.server(options=(*_OPTIONS, ("grpc.so_reuseport", port.value)))
         # No deserializer: the service answers bytes that are no question, where grpc would show a traceback and no reason.
         check = grpc.unary_unary_rpc_method_handler(service.check)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Check": check}),))
@@ -75,13 +81,23 @@ class Server:
             await asyncio.to_thread(self._socket.remove)
 
 
-def _listen_on_port(server: grpc.aio.Server, address: str) -> str:
+def parse_port(address: str) -> tuple[str, int]:
+    """Host and port of an address, the host without brackets.
+
+    Raises:
+        ListenError: It is none.
+    """
     if (parts := _HOST_AND_PORT.fullmatch(address)) is None or int(parts[2]) > 65535:
         raise ListenError(f"cannot listen on {address!r}: an address is `host:port`, `[::1]:port` or `unix:/path`")
+    return parts[1].strip("[]"), int(parts[2])
+
+
+def _listen_on_port(server: grpc.aio.Server, address: str) -> str:
+    host, port = parse_port(address)
     try:
-        return f"{parts[1]}:{server.add_insecure_port(address)}"
+        return f"{address.rpartition(':')[0]}:{server.add_insecure_port(address)}"
     except RuntimeError as error:
-        reason = _reason(socket.AF_INET6 if ":" in parts[1] else socket.AF_INET, (parts[1].strip("[]"), int(parts[2])))
+        reason = _reason(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))
         raise ListenError(f"cannot listen on {address}: {reason}") from error
 
 

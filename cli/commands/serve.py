@@ -12,6 +12,8 @@ from mesh.files import STDIN
 
 __all__ = ["COMMAND"]
 
+_MOST_WORKERS = 256
+
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest_arguments(parser)
@@ -28,6 +30,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decision-log", metavar="FILE", help="append one line of JSON for each decision; - for standard output"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="processes that answer on one TCP port, one for each core to use (default: %(default)s)",
     )
     parser.add_argument(
         "--jwt",
@@ -55,6 +64,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         help="how long open requests may take after SIGTERM (default: %(default)s)",
     )
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_WORKERS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_WORKERS}")
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
