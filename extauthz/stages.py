@@ -17,7 +17,7 @@ from authz.model import Action
 from extauthz.answer import Authorized, Refused
 from extauthz.authorizers import Authorizers
 from extauthz.tokens import TokenReader
-from mesh.deciding import refused_at_port, unauthenticated, with_identity
+from mesh.deciding import refused_at_port, unasked, unauthenticated, with_identity
 from mesh.snapshot import Guard
 
 __all__ = ["Outcome", "Stages"]
@@ -90,7 +90,7 @@ class Stages:
                 continue
             provider = guard.authorizers.asked.get(name)
             if provider is None:
-                return _most_restrictive(guard, ways, allowed)[0]
+                return unasked(_most_restrictive(guard, ways, allowed)[0], triggers[0], guard)
             left = max(deadline - time.monotonic(), 0.0)
             answer = await self._authorizers.ask(provider, request, ways[0], seconds=left)
             if isinstance(answer, Refused):

@@ -140,6 +140,9 @@ def _http(http: attribute_context_pb2.AttributeContext.HttpRequest) -> _Http:
     # Envoy lets no request through without these; the host may be empty, and CONNECT alone may have no path.
     if not method or host is None or (path is None and method != "CONNECT"):
         raise MalformedRequestError("the request lacks a method, a path or a host")
+    # Nor one whose path has no slash in front, which policies would not know by its name (CVE-2026-33186).
+    if path is not None and not path.startswith("/"):
+        raise MalformedRequestError(f"the path {quoted(path)} does not begin with a slash")
     scheme = _given_twice(":scheme", pseudo, http.scheme)
     return _Http(method, path, host, scheme, Headers(lines), joined=not http.header_map.headers)
 

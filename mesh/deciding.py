@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from authn import KeySets, StaticKeys, UnauthenticatedError, authenticate
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
-from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Verdict
+from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Trigger, Verdict
 from authz.normalization import RefusedPathError, normalize_path
 from authz.peer_authentication import MtlsMode
 from authz.remote_address import remote_address
@@ -19,6 +19,7 @@ __all__ = [
     "decide_as_sent",
     "decision_document",
     "refused_at_port",
+    "unasked",
     "unauthenticated",
     "with_identity",
 ]
@@ -52,8 +53,10 @@ def decide(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> D
         return refused
     attributes = with_identity(guard, attributes)
     allowed = guard.authorizers.passed(attributes.protocol) | offline.allowed_by & guard.authorizers.asked.keys()
-    if any(trigger.provider not in allowed for trigger in guard.tree.triggered(attributes)):
-        return guard.tree.decide(attributes, allowed_by=allowed)
+    for trigger in guard.tree.triggered(attributes):
+        if trigger.provider not in allowed:
+            decision = guard.tree.decide(attributes, allowed_by=allowed)
+            return decision if trigger.provider in guard.authorizers.asked else unasked(decision, trigger, guard)
     if attributes.claims is not None:
         attributes = replace(attributes, claims=as_policies_see(attributes.claims))
     elif guard.jwt_rules:
@@ -64,6 +67,11 @@ def decide(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> D
         except UnauthenticatedError as error:
             return unauthenticated(error)
     return guard.tree.decide(attributes, allowed_by=guard.tree.providers)
+
+
+def unasked(decision: Decision, trigger: Trigger, guard: Guard) -> Decision:
+    """The denial for want of an authorizer that cannot be asked, saying which and why."""
+    return replace(decision, reason=f"{decision.reason}: {guard.authorizers.why_not(trigger.provider)}")
 
 
 def unauthenticated(error: UnauthenticatedError) -> Decision:
