@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode
-from cli.commands import check, demo, lint, serve
+from cli.commands import check, demo, format, lint, serve, show  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
 __all__ = ["COMMANDS", "main", "run"]
 
-COMMANDS: tuple[Command, ...] = (serve.COMMAND, check.COMMAND, lint.COMMAND, demo.COMMAND)
+COMMANDS: tuple[Command, ...] = (serve.COMMAND, check.COMMAND, lint.COMMAND, show.COMMAND, format.COMMAND, demo.COMMAND)
 """Every verb, in the order of `--help`."""
 
 

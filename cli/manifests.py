@@ -17,7 +17,7 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="files and directories of Kubernetes YAML; - for standard input",
+        help="files and directories of Kubernetes YAML and of ward; - for standard input",
     )
     parser.add_argument(
         "--mesh", metavar="FILE", help="the mesh configuration (keys of Istio's MeshConfig); wins over the manifests'"

@@ -108,7 +108,11 @@ _BUG = "this is a bug in meshward; nothing is wrong with the policies"
 def _check(before: Manifests, draft: _Draft, syntax: Syntax, file: str) -> None:
     data = draft.text.encode()
     after = parse_manifests([(f"<formatted>.{syntax.value}", data)])
-    if after.errors or _meaning(before) != _meaning(after):
+    for problem in after.diagnostics:
+        if problem.severity is Severity.ERROR:
+            message = f"{file} would come out as what cannot be read, so it is left alone: {problem.message}"
+            raise FormatError(message, help=problem.help or _BUG)
+    if _meaning(before) != _meaning(after):
         raise FormatError(f"{file} would come out with another meaning, so it is left alone", help=_BUG)
     found = ward_comments(draft.text) if syntax is Syntax.WARD else _comments_in_yaml(data)
     lost = Counter(filter(None, draft.comments)) - Counter(comment.text for comment in found)
@@ -303,10 +307,10 @@ def _unsaid(node: Node, policy: Resource) -> Iterator[str]:
 def _from_ward(data: bytes, file: str, into: Syntax) -> _Draft:
     text = data.decode("utf-8-sig")
     said = list(said_in(data, file, Problems()))
-    remarks = ward_remarks(text, [each.spans for each in said])
     comments = [comment.text for comment in ward_comments(text)]
     if not said:
         return _Draft(text, comments)
+    remarks = ward_remarks(text, [each.spans for each in said])
     together = list(zip(said, remarks, strict=True))
     if into is Syntax.WARD:
         return _Draft("\n".join(print_ward(each.resource, about) for each, about in together), comments)

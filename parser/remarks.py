@@ -55,38 +55,58 @@ def attach(comments: Iterable[Comment], anchors: Sequence[Anchor], *, dashes: bo
     """
     starts = [anchor.start for anchor in anchors]
     for index, between in groupby(comments, key=lambda comment: bisect_left(starts, comment.start)):
+        gap = _Gap(anchors, index, dashes=dashes)
         blank = False
         for comment in between:
             # Empty lines go with what follows them, and several are one.
             if not comment.text:
                 blank = True
                 continue
-            remark = _about(comment, anchors, index, dashes=dashes)
+            remark = gap.about(comment)
             if blank and (remark.side is Side.BEFORE or not remark.path):
                 yield remark._replace(text="")
             blank = False
             yield remark
         if blank:
-            yield Remark(Side.BEFORE, anchors[index].path, "") if index < len(anchors) else Remark(Side.AFTER, (), "")
+            yield gap.before("")
 
 
-def _about(comment: Comment, anchors: Sequence[Anchor], index: int, *, dashes: bool) -> Remark:
-    """What `comment` is about that stands before the anchor of that index."""
-    following = anchors[index] if index < len(anchors) else None
-    if not comment.own_line and index:
-        return Remark(Side.BESIDE, anchors[index - 1].path, comment.text)
-    # Further in than what follows, or an entry of a list that is commented out: then it is about what it stands under.
-    above = next((anchors[each] for each in range(index - 1, -1, -1) if anchors[each].column <= comment.column), None)
-    outer = 0 if following is None else following.column
-    if above is not None and (above.column > outer or (dashes and _ends_a_list(comment, above, following))):
-        return Remark(Side.AFTER, above.path, comment.text)
-    return (
-        Remark(Side.AFTER, (), comment.text) if following is None else Remark(Side.BEFORE, following.path, comment.text)
-    )
+class _Gap:
+    """What is between two anchors."""
 
+    def __init__(self, anchors: Sequence[Anchor], index: int, *, dashes: bool) -> None:
+        self._anchors = anchors
+        self._index = index
+        self._following = anchors[index] if index < len(anchors) else None
+        self._dashes = dashes
+        self._above: dict[int, Anchor | None] = {}
 
-def _ends_a_list(comment: Comment, above: Anchor, following: Anchor | None) -> bool:
-    """Whether the comment is an entry of the list above, commented out, and what follows is as far in but no entry of it."""
-    entry = comment.text[1:].lstrip().startswith("- ") and comment.column == above.column
-    parts = following is not None and isinstance(following.path[-1], str)
-    return entry and parts and isinstance(above.path[-1], int)
+    def before(self, text: str) -> Remark:
+        """A comment about what follows; about nothing in particular, if nothing does."""
+        following = self._following
+        return Remark(Side.AFTER, (), text) if following is None else Remark(Side.BEFORE, following.path, text)
+
+    def about(self, comment: Comment) -> Remark:
+        """What a comment here is about."""
+        if not comment.own_line and self._index:
+            return Remark(Side.BESIDE, self._anchors[self._index - 1].path, comment.text)
+        # Further in than what follows, or an entry of a list that is commented out: then it is about what it stands under.
+        outer = 0 if self._following is None else self._following.column
+        entry = self._dashes and comment.text[1:].lstrip().startswith("- ")
+        above = self._under(comment.column) if entry or comment.column > outer else None
+        if above is not None and (above.column > outer or (entry and self._ends_a_list(above, comment.column))):
+            return Remark(Side.AFTER, above.path, comment.text)
+        return self.before(comment.text)
+
+    def _under(self, column: int) -> Anchor | None:
+        """The last value above that is no further in than `column`."""
+        # Looked for once: there may be as many comments here as a file can hold.
+        if column not in self._above:
+            above = (self._anchors[each] for each in range(self._index - 1, -1, -1))
+            self._above[column] = next((each for each in above if each.column <= column), None)
+        return self._above[column]
+
+    def _ends_a_list(self, above: Anchor, column: int) -> bool:
+        """Whether the list above ends here, and what follows is as far in but no entry of it."""
+        parts = self._following is not None and isinstance(self._following.path[-1], str)
+        return parts and isinstance(above.path[-1], int) and above.column == column

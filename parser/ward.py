@@ -202,10 +202,9 @@ class _Reader:
         try:
             text: str = json.loads(token)
         except json.JSONDecodeError:
-            remedy = (
-                'write `\\\\` for a backslash; there are `\\"`, `\\n`, `\\t` and `\\u` with four digits, as in JSON'
-            )
-            self._refuse("bad-escape", "this text has an escape that there is not", token, remedy)
+            self._refuse("bad-escape", "this text has an escape that there is not", token, _ESCAPES)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self._refuse("bad-escape", "this text has an escape for half of a character", token, _ESCAPES)
         return text
 
     def _filled(self, token: Token) -> str:
@@ -322,7 +321,10 @@ class _Reader:
         self._put(path, rule)
         parts = self._parts(rule)
         when = parts.get("when")
-        conditions = [] if when is None else when.alternatives[0].clauses
+        conditions: list[_Branch] = []
+        if when is not None:
+            conditions = when.alternatives[0].clauses
+            self._put((*path, "when"), when.marker, conditions[-1])
         return Rule(
             sources=tuple(Source(**each) for each in self._alternatives(parts.get("from"), path)),
             operations=tuple(Operation(**each) for each in self._alternatives(parts.get("to"), path)),
@@ -526,6 +528,9 @@ class _Reader:
                 at = (*path, "fromParams" if kind.type == "PARAMETER" else "fromCookies", len(names))
                 names.append(self._text(name))
             self._put(at, place)
+        if found is not None:
+            first = "fromHeaders" if headers else "fromParams" if others["PARAMETER"] else "fromCookies"
+            self._put((*path, first), found)
         return tuple(headers), tuple(others["PARAMETER"]), tuple(others["COOKIE"])
 
     def _output(self, output: _Branch, path: Path) -> ClaimToHeader:
@@ -569,6 +574,7 @@ class _Reader:
         return modes
 
 
+_ESCAPES = 'write `\\\\` for a backslash; there are `\\"`, `\\n`, `\\t` and `\\u` with four digits, as in JSON'
 _LONGEST_NUMBER = 4000  # Python reads no longer ones
 
 

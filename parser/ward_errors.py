@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
@@ -14,8 +15,10 @@ from parser.ward_words import TERMINALS
 
 __all__ = ["explain", "near_attribute"]
 
-_FOUND = re.compile(r'"(?:[^"\\\r\n]|\\.)*"|[=!<>~]+|[^\s\[\](),="#]+|.', re.DOTALL)
+_FOUND = re.compile(r'"[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+"|[=!<>~]+|[^\s\[\](),="#]+(?:\[[^\s\[\]"]+\])*|.', re.DOTALL)
 _STATEMENTS = frozenset(("_POLICY", "_TOKENS", "_MTLS", "$END"))
+# Words that may stand where Istio then refuses what they mean.
+_USELESS = frozenset(("ANYONE", "ANYTHING"))
 
 # What other languages write, and ward does not.
 _OTHERS = {
@@ -32,20 +35,32 @@ _OTHERS = {
 }
 _COMPARISONS = ("=", "==", "!=", ":", "~", "is", "are", "equals", "matches", "has")
 _SHORT = 64
+_LAST_WORD = re.compile(r"(\S+)\s*\Z")
+_VERB = re.compile(r"\b(?:allow|deny|audit|custom)\b")
 _MANY = 10
 
-# What is found, any if empty; the word before it, any if empty; one of what may stand there; and what to do.
-_REMEDIES: Mapping[tuple[tuple[str, ...], str, str], str] = {
-    (_COMPARISONS, "", "_IN"): 'write `in ["value"]`',
-    ((), "", "LSQB"): "values stand in brackets: `[{word}]`",
-    (("or",), "", "RPAR"): "put what belongs together in parentheses: `((… and …) or …)`",
-    (
+
+class _Mistake(NamedTuple):
+    """What is found, the word behind which it is, either any if empty; what may stand there instead; and what to do."""
+
+    found: tuple[str, ...]
+    behind: str
+    expected: str
+    remedy: str
+
+
+_MISTAKES = (
+    _Mistake(_COMPARISONS, "", "_IN", 'write `in ["value"]`'),
+    _Mistake((), "", "LSQB", "values stand in brackets: `[{word}]`"),
+    _Mistake(("or",), "", "RPAR", "put what belongs together in parentheses: `((… and …) or …)`"),
+    _Mistake(
         (),
         "or",
         "ALLOW",
-    ): "each rule says what it does: `or allow …`; the alternatives of one stand in parentheses: `from (… or …)`",
-    (("(",), "not", "KEY"): "say it of each attribute: `not … in […] and not … in […]`",
-}
+        "each rule says what it does: `or {verb} …`; alternatives within one stand in parentheses: `to (… or …)`",
+    ),
+    _Mistake(("(",), "not", "KEY", "say it of each attribute: `not … in […] and not … in […]`"),
+)
 
 # The attributes, by the last word of their names and by the fields of documents that read them.
 _ATTRIBUTES: Mapping[str, str] = {
@@ -79,12 +94,8 @@ def explain(error: UnexpectedInput, source: Source, offset: int) -> Diagnostic:
         return Diagnostic("ward-syntax", "this text is not closed", span, help=remedy)
     expected = _list(allowed)
     message = f"expected {expected}, got {quoted(word)}" if expected else f"{quoted(word)} cannot stand here"
-    return Diagnostic("ward-syntax", message, span, help=_remedy(word, allowed, _word_before(source.text, start)))
-
-
-def _word_before(text: str, position: int) -> str:
-    found = re.search(r"\S*\Z", text[max(0, position - _SHORT) : position].rstrip())
-    return "" if found is None else found[0]
+    short = word if len(word) <= _SHORT else word[: _SHORT - 1] + "…"
+    return Diagnostic("ward-syntax", message, span, help=_remedy(short, allowed, source.text[offset:start]))
 
 
 def near_attribute(word: str) -> str | None:
@@ -96,7 +107,7 @@ def near_attribute(word: str) -> str | None:
 
 def _list(allowed: frozenset[str]) -> str:
     """The terminals in words; nothing where there are more than anybody reads."""
-    names = [name for name in TERMINALS if name in allowed and name not in _STATEMENTS]
+    names = [name for name in TERMINALS if name in allowed - _STATEMENTS - _USELESS]
     words = [TERMINALS[name] for name in names if name != "STRING" or not {"WORD", "KEY"} & allowed]
     if "RSQB" in allowed:
         words = ["a value" if word == TERMINALS["WORD"] else word for word in words]
@@ -107,12 +118,14 @@ def _list(allowed: frozenset[str]) -> str:
 
 
 def _remedy(word: str, allowed: frozenset[str], before: str) -> str | None:
-    """What to do about a word that cannot stand behind `before`."""
+    """What to do about a word that cannot stand behind the text `before` it."""
     if word in _OTHERS:
         return _OTHERS[word]
-    for (wrong, behind, instead), remedy in _REMEDIES.items():
-        if word in (wrong or word) and behind in ("", before) and instead in allowed:
-            return remedy.format(word=word)
+    last, verb = _LAST_WORD.search(before[-_SHORT:]), _VERB.search(before)
+    for mistake in _MISTAKES:
+        behind = mistake.behind in ("", last and last[1])
+        if word in (mistake.found or (word,)) and behind and mistake.expected in allowed:
+            return mistake.remedy.format(word=word, verb=verb[0] if verb else "allow")
     if word.lower().startswith(("apiversion", "kind:", "---")):
         return "this is YAML: let the file's name end in `.yaml`"
     if "FROM" in allowed and (half := _half(word)) is not None:

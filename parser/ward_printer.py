@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
 from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef
@@ -17,7 +18,7 @@ from parser.remarks import Remark, Side
 from parser.resource_document import Resource, field_name, fields_of, seconds
 from parser.ward_words import GROUPS
 
-__all__ = ["WIDTH", "clause", "print_condition", "print_part", "print_ward"]
+__all__ = ["WIDTH", "clause", "print_condition", "print_issuer", "print_part", "print_ward"]
 
 WIDTH = 100
 """Characters in a line."""
@@ -42,6 +43,11 @@ def print_part(part: Source | Operation) -> str:
 def print_condition(condition: Condition) -> str:
     """What a condition asks for, in one line."""
     return clause(condition.key, condition.values, condition.not_values)
+
+
+def print_issuer(rule: JwtRule) -> str:
+    """What a RequestAuthentication says of the tokens of one issuer, in as many lines as it says things."""
+    return "".join(f"{' ' * (line.indent - _STEP)}{line.text}\n" for line in _issuer(rule, "accept", ()))
 
 
 def clause(key: str, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> str:
@@ -124,7 +130,7 @@ class _Group:
             yield line
             return
         yield _Line(indent, f"{lead}(", self.paths)
-        yield from _one_by_one(self.pieces, self.word, indent + _STEP, "", indent + _STEP)
+        yield from _one_by_one(self.pieces, self.word, indent + _STEP)
         yield _Line(indent, ")", self.paths)
 
 
@@ -150,19 +156,23 @@ def _paths(pieces: Sequence[_Piece]) -> tuple[Path, ...]:
     )
 
 
-def _joined(pieces: Sequence[_Piece], word: str, indent: int, lead: str) -> Iterator[_Line]:
-    """The pieces with `word` between them: in one line if they fit, else each in its own."""
-    line = _Line(indent, lead + f" {word} ".join(piece.text for piece in pieces), _paths(pieces))
+def _joined(pieces: Sequence[_Piece], word: str, indent: int, lead: str, path: Path) -> Iterator[_Line]:
+    """The pieces with `word` between them: in one line if they fit, else each in its own. `path` is that of them all."""
+    line = _Line(indent, lead + f" {word} ".join(piece.text for piece in pieces), (path, *_paths(pieces)))
     if line.fits:
         yield line
+    elif len(pieces) == 1:
+        yield from pieces[0].lines(indent, lead)
     else:
-        yield from _one_by_one(pieces, word, indent, lead, indent + _STEP)
+        yield _Line(indent, lead.rstrip(), (path,))
+        yield from _one_by_one(pieces, word, indent + _STEP)
 
 
-def _one_by_one(pieces: Sequence[_Piece], word: str, indent: int, lead: str, further: int) -> Iterator[_Line]:
+def _one_by_one(pieces: Sequence[_Piece], word: str, indent: int) -> Iterator[_Line]:
+    lead = ""
     for piece in pieces:
         yield from piece.lines(indent, lead)
-        indent, lead = further, f"{word} "
+        lead = f"{word} "
 
 
 # Texts ----------------------------------------------------------------------------------------------------------------
@@ -211,25 +221,34 @@ def _head(word: str, resource: Resource) -> Iterator[_Line]:
     parts = [part for part in (_selector(resource.selector), _targets(resource)) if part is not None]
     whole = _Line(
         0,
-        " ".join([first, *(lead + f" {word} ".join(each.text for each in pieces) for lead, word, pieces in parts)]),
-        (*paths, *(path for _, _, pieces in parts for path in _paths(pieces))),
+        " ".join([first, *(lead + f" {word} ".join(each.text for each in pieces) for lead, word, pieces, _ in parts)]),
+        (*paths, *(path for _, _, pieces, whole in parts for path in (whole, *_paths(pieces)))),
     )
     if whole.fits:
         yield whole
         return
     yield _Line(0, first, paths)
-    for lead, joiner, pieces in parts:
-        yield from _joined(pieces, joiner, _FURTHER, lead)
+    for lead, joiner, pieces, path in parts:
+        yield from _joined(pieces, joiner, _FURTHER, lead, path)
 
 
-def _selector(labels: Mapping[str, str] | None) -> tuple[str, str, Sequence[_Piece]] | None:
+class _Attached(NamedTuple):
+    """What a policy is for: the word before it, the word between its pieces, and the path of all of them."""
+
+    lead: str
+    word: str
+    pieces: Sequence[_Piece]
+    path: Path
+
+
+def _selector(labels: Mapping[str, str] | None) -> _Attached | None:
     if labels is None:
         return None
     path: Path = ("spec", "selector")
     if not labels:
-        return "for ", "and", [_Words("all", (path,))]
+        return _Attached("for ", "and", [_Words("all", (path,))], path)
     pieces = [_Words(f"{_label(key)}={_name(value)}", ((*path, "matchLabels", key),)) for key, value in labels.items()]
-    return "for ", "and", pieces
+    return _Attached("for ", "and", pieces, path)
 
 
 def _label(key: str) -> str:
@@ -237,14 +256,12 @@ def _label(key: str) -> str:
     return _quoted(key) if key == "all" else _name(key)
 
 
-def _targets(resource: Resource) -> tuple[str, str, Sequence[_Piece]] | None:
+def _targets(resource: Resource) -> _Attached | None:
     if isinstance(resource, PeerAuthentication) or not resource.target_refs:
         return None
-    pieces = [
-        _Words(_target(reference), (("spec", "targetRefs", index),))
-        for index, reference in enumerate(resource.target_refs)
-    ]
-    return "at ", "or", pieces
+    path: Path = ("spec", "targetRefs")
+    pieces = [_Words(_target(reference), ((*path, index),)) for index, reference in enumerate(resource.target_refs)]
+    return _Attached("at ", "or", pieces, path)
 
 
 def _target(reference: TargetRef) -> str:
@@ -282,7 +299,7 @@ def _rule(rule: Rule, begin: str, path: Path, said: tuple[Path, ...]) -> Iterato
         return
     lead = ""
     for marker, pieces in parts:
-        first, *others = _joined(pieces, "and", _FURTHER, f"{lead}{marker} ")
+        first, *others = _joined(pieces, "and", _FURTHER, f"{lead}{marker} ", (*path, marker))
         if not lead:
             # A rule reads as a sentence, so what it does stands before its first part where there is room.
             sentence = _Line(_STEP, f"{begin} {first.text}", (*said, *first.paths))
@@ -331,12 +348,15 @@ def _condition(condition: Condition, path: Path) -> _Piece:
 def _issuers(policy: RequestAuthentication) -> Iterator[_Line]:
     begin = "accept"
     for index, rule in enumerate(policy.jwt_rules):
-        path: Path = ("spec", "jwtRules", index)
-        whose = f"issuer {_name(rule.issuer)}" if rule.issuer else "any issuer"
-        yield _Line(_STEP, f"{begin} {whose}", (path,))
-        yield from _taken(rule, path)
-        yield from _passed_on(rule, path)
+        yield from _issuer(rule, begin, ("spec", "jwtRules", index))
         begin = "or accept"
+
+
+def _issuer(rule: JwtRule, begin: str, path: Path) -> Iterator[_Line]:
+    whose = f"issuer {_name(rule.issuer)}" if rule.issuer else "any issuer"
+    yield _Line(_STEP, f"{begin} {whose}", (path,))
+    yield from _taken(rule, path)
+    yield from _passed_on(rule, path)
 
 
 def _taken(rule: JwtRule, path: Path) -> Iterator[_Line]:
@@ -351,7 +371,9 @@ def _taken(rule: JwtRule, path: Path) -> Iterator[_Line]:
         yield _Line(_FURTHER, f"keys {first}", ((*path, "jwks"),))
         yield from (_Line(_FURTHER + _STEP, each) for each in others)
     if places := _places(rule, path):
-        piece = _Group(places, "or", ()) if len(places) > 1 else places[0]
+        # Of the lists of headers, parameters and cookies, the first that there is.
+        whole = places[0].paths[0][:-1]
+        piece = _Group(places, "or", (whole,)) if len(places) > 1 else places[0]
         yield from piece.lines(_FURTHER, "found in ")
     if rule.timeout != JwtRule().timeout:
         yield _Line(_FURTHER, f"timeout {seconds(rule.timeout)}", ((*path, "timeout"),))
@@ -378,9 +400,9 @@ def _passed_on(rule: JwtRule, path: Path) -> Iterator[_Line]:
         yield from split.lines(_FURTHER, "")
 
 
-def _places(rule: JwtRule, path: Path) -> list[_Piece]:
+def _places(rule: JwtRule, path: Path) -> list[_Words]:
     """Where the token is looked for."""
-    places: list[_Piece] = []
+    places: list[_Words] = []
     for index, header in enumerate(rule.from_headers):
         after = f" after {_quoted(header.prefix)}" if header.prefix else ""
         places.append(_Words(f"header {_name(header.name)}{after}", ((*path, "fromHeaders", index),)))

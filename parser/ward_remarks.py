@@ -1,16 +1,19 @@
 """The comments of a ward text, and what they are about."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
+from parser.envelope import DRY_RUN
 from parser.remarks import Anchor, Comment, Remark, Side, attach
 from parser.resource_document import field_name
+from parser.source import line_starts
 from parser.yaml_spans import Spans
 
 __all__ = ["ward_comments", "ward_remarks"]
 
-_TEXT_OR_COMMENT = re.compile(r'"(?:[^"\\\r\n]|\\.)*"|(?<!\S)#[^\r\n]*|(?<=\n)[ \t]*(?=\r?\n)')
+_TEXT_OR_COMMENT = re.compile(r'"[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+"|(?<!\S)#[^\r\n]*|(?<=\n)[ \t]*(?=\r?\n)')
 
 _LISTS = frozenset(
     (name,)
@@ -52,7 +55,8 @@ def _anchors(text: str, spans: Spans, index: int) -> Iterator[Anchor]:
     for path, (start, _) in sorted(spans.positions.items(), key=lambda item: (item[1][0], len(item[0]))):
         line = _line(text, start)
         in_list = path[-2:-1] in _LISTS and text[line:start].strip()
-        if path in _WIDER or in_list or (path == ("spec", "action") and ("spec", "rules", 0) in spans.positions):
+        verb = path in _VERB and ("spec", "rules", 0) in spans.positions
+        if path in _WIDER or in_list or verb:
             continue
         indentation = len(text[line:start]) - len(text[line:start].lstrip())
         yield Anchor(start, indentation if line != last_line else start - line, (index, *path))
@@ -61,7 +65,11 @@ def _anchors(text: str, spans: Spans, index: int) -> Iterator[Anchor]:
 
 # These begin where the first of what is in them does, and that is what a comment there is about.
 _WIDER = (("spec",), ("spec", "rules"), ("spec", "jwtRules"), ("spec", "targetRefs"), ("metadata",))
+# And these stand in the line of the first rule.
+_VERB = (("spec", "action"), ("spec", "provider"), ("metadata", "annotations", DRY_RUN))
 
 
 def _line(text: str, position: int) -> int:
-    return max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1
+    """Where the line of a position begins."""
+    starts = line_starts(text)
+    return starts[bisect_right(starts, position) - 1]
