@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.differential.bootstrap import CASE
@@ -20,20 +20,44 @@ _OF_THE_PROXY = {CASE, "x-request-id", "x-envoy-expected-rq-timeout-ms"}
 @asynccontextmanager
 async def application(socket: Path) -> AsyncIterator[None]:
     """HTTP/1.1 on a Unix socket, until the end of the `with`; requests with bodies are not read."""
-    server = await asyncio.start_unix_server(_serve, socket, limit=256 * 1024)
+    connections: list[_Mirror] = []
+
+    def mirror() -> _Mirror:
+        connections.append(_Mirror())
+        return connections[-1]
+
+    server = await asyncio.get_running_loop().create_unix_server(mirror, socket)
     try:
         yield
     finally:
         server.close()
+        for connection in connections:
+            connection.close()
+        # What is closed is gone once the loop has gone round.
+        await asyncio.sleep(0)
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # Envoy keeps its connections until it ends.
-    with suppress(OSError, EOFError):
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(f"HTTP/1.1 200 OK\r\n{SEEN}: {_seen(head)}\r\ncontent-length: 0\r\n\r\n".encode())
-    writer.close()
+class _Mirror(asyncio.Protocol):
+    """One connection of Envoy's, which keeps it until it is closed here."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.WriteTransport | None = None
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self._received = (self._received + data).split(b"\r\n\r\n")
+        for head in heads:
+            assert self._transport is not None
+            answer = f"HTTP/1.1 200 OK\r\n{SEEN}: {_seen(head)}\r\ncontent-length: 0\r\n\r\n"
+            self._transport.write(answer.encode())
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def _seen(head: bytes) -> str:

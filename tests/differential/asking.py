@@ -204,7 +204,8 @@ class _Http2:
             (":path", question.target),
         ]
         lines = [*pseudo, *((name.lower(), value) for name, value in headers)]
-        block = self._encoder.encode([(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines])
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
+        block = self._encoder.encode(pairs, huffman=False)
         self.writer.write(HeadersFrame(self._stream, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize())
         return await self._answer()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from authz.mesh_config import PathNormalization
 from demo.sidecar import Json, authorizer
 from demo.tls import TlsFiles
+from extauthz.token_mode import TokenMode
 from tests.differential.cases import CHANNELS, Mesh
 from tests.differential.emitter import Filters
 
@@ -83,8 +84,8 @@ class Places:
     access_log: Path
 
 
-def bootstrap(slots: Sequence[Slot], mesh: Mesh, places: Places) -> Json:
-    """All of it."""
+def bootstrap(slots: Sequence[Slot], mesh: Mesh, places: Places, *, tokens: TokenMode = TokenMode.VERIFY) -> Json:
+    """All of it; `tokens` says whether Envoy verifies tokens for meshward, too, or meshward itself."""
     tls, access_log = places.tls, places.access_log
 
     def http(name: str, chains: Iterable[Json]) -> Json:
@@ -102,8 +103,7 @@ def bootstrap(slots: Sequence[Slot], mesh: Mesh, places: Places) -> Json:
         }
         before = [rbac for stage, rbac in filters.items() if stage.startswith("custom")]
         after = [rbac for stage, rbac in filters.items() if not stage.startswith("custom")]
-        jwt = [] if slot.jwt is None else [_named(_JWT_AUTHN, _JWT, **slot.jwt)]
-        return [_connection_manager([*before, *jwt, *after], [_route(slot)], access_log, mesh)]
+        return [_connection_manager([*before, *_jwt_authn(slot), *after], [_route(slot)], access_log, mesh)]
 
     def native_tcp(slot: Slot) -> list[Json]:
         filters = [
@@ -113,6 +113,14 @@ def bootstrap(slots: Sequence[Slot], mesh: Mesh, places: Places) -> Json:
         return [*filters, _echo()]
 
     asking = [_asking_route(number, slot) for number, slot in enumerate(slots)]
+
+    def asking_http(slot: Slot) -> list[Json]:
+        return [_connection_manager([*_jwt_authn(slot), _http_ext_authz()], asking, access_log, mesh)]
+
+    if tokens is TokenMode.TRUST_ENVOY:
+        asking_chains = [*_chains(map(asking_http, slots), tls)]
+    else:
+        asking_chains = _chain([_connection_manager([_http_ext_authz()], asking, access_log, mesh)], tls)
     return {
         "node": {"id": "differential", "cluster": "differential"},
         "layered_runtime": {
@@ -126,9 +134,7 @@ def bootstrap(slots: Sequence[Slot], mesh: Mesh, places: Places) -> Json:
         "static_resources": {
             "listeners": [
                 http("native-http", _chains(map(native_http, slots), tls)),
-                http(
-                    "meshward-http", _chain([_connection_manager([_http_ext_authz()], asking, access_log, mesh)], tls)
-                ),
+                http("meshward-http", asking_chains),
                 tcp("native-tcp", _chains(map(native_tcp, slots), tls)),
                 tcp("meshward-tcp", _chain([_network_ext_authz(), _echo()], tls)),
             ],
@@ -148,6 +154,10 @@ def _by_stage(filters: Filters) -> Iterable[tuple[str, Json]]:
             yield stage, config
 
 
+def _jwt_authn(slot: Slot) -> list[Json]:
+    return [] if slot.jwt is None else [_named(_JWT_AUTHN, _JWT, **slot.jwt)]
+
+
 # Asking meshward ------------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +170,7 @@ def _http_ext_authz() -> Json:
         encode_raw_headers=True,
         include_peer_certificate=True,
         include_tls_session=True,
-        metadata_context_namespaces=[namespace for namespace, _ in CHANNELS.values()],
+        metadata_context_namespaces=[_JWT_AUTHN, *(namespace for namespace, _ in CHANNELS.values())],
     )
 
 

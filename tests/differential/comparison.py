@@ -18,6 +18,7 @@ from demo.envoy import Envoy
 from demo.process import wait_until
 from demo.sidecar import Json
 from demo.wire import Endpoint
+from extauthz.token_mode import TokenMode
 from tests.differential import emitter
 from tests.differential.application import application
 from tests.differential.asking import NOT_CONNECTED, Answer, Client, connect_and_talk
@@ -100,8 +101,13 @@ class Comparison:
 Serving = Callable[[Manifests], AbstractContextManager[Authorizer]]
 
 
-def compare(mesh: Mesh, cases: Sequence[Case], *, authorizer: Serving = serving) -> list[Comparison]:
-    """Put the questions of all `cases`, at most `MAX_CASES`, to both sides, with one Envoy and one `authorizer`."""
+def compare(
+    mesh: Mesh, cases: Sequence[Case], *, authorizer: Serving = serving, tokens: TokenMode = TokenMode.VERIFY
+) -> list[Comparison]:
+    """Put the questions of all `cases`, at most `MAX_CASES`, to both sides, with one Envoy and one `authorizer`.
+
+    `tokens` says how the authorizer was told to come by what tokens say.
+    """
     assert len(cases) <= MAX_CASES
     slotted = [_in_slot(case, slot) for slot, case in enumerate(cases)]
     with ExitStack() as parts:
@@ -119,6 +125,7 @@ def compare(mesh: Mesh, cases: Sequence[Case], *, authorizer: Serving = serving)
                 application=directory / "application.sock",
                 access_log=Envoy.access_log(directory / "envoy"),
             ),
+            tokens=tokens,
         )
         envoy = parts.enter_context(Envoy("differential", configuration, directory / "envoy"))
         asking = _Asking(envoy, certificates)
@@ -273,8 +280,8 @@ class _Asking:
                         answers[side, question] = answer
 
         await asyncio.gather(*(lane() for _ in range(_LANES)))
-        last = Client(self._listeners[_MESHWARD, Http], Connection(), HttpVersion.HTTP_1, self._certificates)
-        await last.ask(Http(), slot=len(cases), case=_LAST)
+        last = Client(self._listeners[_NATIVE, Http], Connection(), HttpVersion.HTTP_1, self._certificates)
+        await last.ask(Http(), slot=0, case=_LAST)
         last.close()
         return answers
 

@@ -5,7 +5,7 @@ half aimed at a rule of its case, so that rules are met, and nearly met.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import ip_address, ip_network
@@ -16,11 +16,19 @@ import orjson
 
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from parser.manifests import parse_manifests
-from parser.resource_document import document_of
 from tests.differential.cases import CHANNELS, Caller, Case, Connection, Http, HttpVersion, Question, Tcp
 from tests.laws import world
 
-__all__ = ["accepted", "random_case"]
+__all__ = [
+    "accepted",
+    "pick",
+    "random_case",
+    "random_condition",
+    "random_connection",
+    "random_policy",
+    "random_question",
+    "random_rule",
+]
 
 T = TypeVar("T")
 
@@ -124,7 +132,10 @@ _CALLERS = (
     Caller(subject=(("CN", "x/ns/Zoë/y"), ("OU", "x/ns/a,b/y"), ("title", "t"))),
     Caller(uris=("spiffe://eu-legacy/ns/shop/sa/batch", "spiffe://cluster.local/ns/shop/sa/web")),
     Caller(uris=("spiffe://web", "spiffe://td.example/ns/ops/sa/admin"), dns=("/ns/shop/",)),
+    Caller(uris=("spiffe://old.example/ns/shop/sa/web",)),
     Caller(uris=("spiffe://cluster.local/ns/shop/sa/web.b",)),
+    Caller(uris=("spiffe://cluster.local/ns/shop/sa/wxb",)),
+    Caller(uris=("spiffe://tdxexample/ns/shxp/sa/web",)),
     Caller(uris=("spiffe://cluster.local/ns/ops/sa/web/ns/shop/sa/web",)),
     Caller(uris=("spiffe://clusterxlocal/ns/shxp/sa/wxb",)),
     Caller(uris=("spiffe://my-cluster.local/ns/shop/sa/web", "SPIFFE://cluster.local/ns/shop/sa/web")),
@@ -159,34 +170,37 @@ _CONDITIONS = {
     "request.auth.principal": world.REQUEST_PRINCIPALS,
     **dict.fromkeys(_HEADER_KEYS, _HEADER_VALUES),
     **dict.fromkeys(world.CLAIM_KEYS, world.CLAIM_VALUES),
+    **dict.fromkeys(
+        ("request.auth.claims[scope]", "request.auth.claims[realm]", "request.auth.claims[n]"), world.CLAIM_VALUES
+    ),
+    "request.headers[authorization]": ("*", "Bearer*", "Basic*"),
     **dict.fromkeys(world.METADATA_KEYS, world.METADATA_VALUES),
 }
 _IDENTITIES = ("principals", "namespaces", "service_accounts", "trust_domains")
 _NOT_FOR_CUSTOM = ("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain")
 _NOT_BESIDE_ACCOUNTS = ("principals", "namespaces")
 
-_CONNECTIONS = 5
-_TCP_SHARE = 0.12
-_HTTP_2_SHARE = 0.15
+_CONNECTIONS = 4
+_TCP_SHARE = 0.08
 
 
 def random_case(random: Random, questions: int) -> Case:
     """Up to four policies, and so many questions about them."""
     names = random.sample(("a", "b", "b-2", "c", "c.d"), k=random.choice((1, 1, 2, 3, 4)))
-    policies = tuple(_random_policy(random, name) for name in names)
-    connections = [_random_connection(random, policies) for _ in range(_CONNECTIONS)]
+    policies = tuple(random_policy(random, name) for name in names)
+    connections = [random_connection(random, policies) for _ in range(_CONNECTIONS)]
     return Case(
-        policies=policies, questions=tuple(_random_question(random, policies, connections) for _ in range(questions))
+        policies=policies, questions=tuple(random_question(random, policies, connections) for _ in range(questions))
     )
 
 
 # Policies -------------------------------------------------------------------------------------------------------------
 
 
-def accepted(*policies: Policy) -> bool:
-    """Whether the parser takes them as they stand."""
-    documents = "\n---\n".join(orjson.dumps(document_of(policy)).decode() for policy in policies)
-    return not parse_manifests([("policies.yaml", documents.encode())]).errors
+def accepted(case: Case) -> bool:
+    """Whether the parser takes its policies as they stand."""
+    documents = b"\n---\n".join(map(orjson.dumps, case.documents()))
+    return not parse_manifests([("policies.yaml", documents)]).errors
 
 
 @cache
@@ -202,21 +216,21 @@ def _usable(field: str, pool: tuple[str, ...]) -> tuple[str, ...]:
             rule = Rule(conditions=(Condition(key=field, values=(value,)),))
         return Policy(namespace="shop", name="a", rules=(rule,))
 
-    return tuple(value for value in pool if accepted(policy(value)))
+    return tuple(value for value in pool if accepted(Case(policies=(policy(value),), questions=())))
 
 
-def _pick(random: Random, pool: Sequence[T]) -> T:
+def pick(random: Random, pool: Sequence[T]) -> T:
     """Half of the time one of the first three, which in every pool are ordinary and made for each other."""
     return random.choice(pool[:3] if random.random() < 0.5 else pool)
 
 
 def _pick_of(random: Random, good: Sequence[T], bad: Sequence[T]) -> T:
-    return random.choice(bad) if random.random() < _BAD_SHARE else _pick(random, good)
+    return random.choice(bad) if random.random() < _BAD_SHARE else pick(random, good)
 
 
 def _values(random: Random, field: str, pool: tuple[str, ...]) -> tuple[str, ...]:
     usable = _usable(field, pool)
-    return tuple(_pick(random, usable) for _ in range(random.choice((1, 1, 2)))) if usable else ()
+    return tuple(pick(random, usable) for _ in range(random.choice((1, 1, 2)))) if usable else ()
 
 
 def _random_fields(
@@ -237,11 +251,14 @@ def _random_fields(
     return fields
 
 
-def _random_condition(random: Random, action: Action) -> Condition:
-    keys = [key for key in _CONDITIONS if _usable(key, tuple(_CONDITIONS[key]))]
+def random_condition(random: Random, action: Action, keys: Sequence[str]) -> Condition:
+    """On one of `keys` that a policy with this action may look at."""
+    keys = [key for key in keys if _usable(key, tuple(_CONDITIONS[key]))]
     if action is Action.CUSTOM:
         keys = [key for key in keys if not key.startswith("request.auth.") and key not in _NOT_FOR_CUSTOM]
-    name = random.choice(sorted({key.partition("[")[0] for key in keys}))
+    names = sorted({key.partition("[")[0] for key in keys})
+    # Headers say most of what requests say.
+    name = random.choice([*names, *(name for name in names for _ in range(3) if name == "request.headers")])
     key = random.choice([key for key in keys if key.partition("[")[0] == name])
     pool = tuple(_CONDITIONS[key])
     side = random.choice(("wanted", "wanted", "unwanted", "both"))
@@ -252,7 +269,8 @@ def _random_condition(random: Random, action: Action) -> Condition:
     )
 
 
-def _random_rule(random: Random, action: Action) -> Rule:
+def random_rule(random: Random, action: Action) -> Rule:
+    """On anything."""
     without = (*_IDENTITIES, "request_principals") if action is Action.CUSTOM else ()
     return Rule(
         sources=tuple(
@@ -262,18 +280,21 @@ def _random_rule(random: Random, action: Action) -> Rule:
         operations=tuple(
             Operation(**_random_fields(random, _OPERATION_FIELDS)) for _ in range(random.choice((0, 0, 1, 1, 2)))
         ),
-        conditions=tuple(_random_condition(random, action) for _ in range(random.choice((0, 0, 1, 1, 2)))),
+        conditions=tuple(
+            random_condition(random, action, tuple(_CONDITIONS)) for _ in range(random.choice((0, 0, 1, 1, 2)))
+        ),
     )
 
 
-def _random_policy(random: Random, name: str) -> Policy:
+def random_policy(random: Random, name: str, rule: Callable[[Random, Action], Rule] = random_rule) -> Policy:
+    """Of any action, with rules as `rule` makes them."""
     action = random.choice((Action.ALLOW,) * 6 + (Action.DENY,) * 5 + (Action.AUDIT,) * 2 + (Action.CUSTOM,))
     fewest = 0 if action is Action.ALLOW else 1
     return Policy(
         namespace=random.choice(("shop", "shop", "istio-system")),
         name=name,
         action=action,
-        rules=tuple(_random_rule(random, action) for _ in range(random.choice((fewest, 1, 1, 2, 3, 12)))),
+        rules=tuple(rule(random, action) for _ in range(random.choice((fewest, 1, 1, 2, 3, 12)))),
         dry_run=action in (Action.ALLOW, Action.DENY) and random.random() < 0.25,
         provider=random.choice(world.PROVIDERS) if action is Action.CUSTOM else None,
     )
@@ -282,26 +303,27 @@ def _random_policy(random: Random, name: str) -> Policy:
 # Connections and requests ---------------------------------------------------------------------------------------------
 
 
-def _random_connection(random: Random, policies: Sequence[Policy]) -> Connection:
-    peer = _pick(random, _PEERS)
-    destination = _pick(random, world.ADDRESSES)
+def random_connection(random: Random, policies: Sequence[Policy]) -> Connection:
+    """One that `policies` may have something to say about."""
+    peer = pick(random, _PEERS)
+    destination = pick(random, world.ADDRESSES)
     # meshward takes what the PROXY protocol says for the address of the peer, so where a policy looks at that, it is.
     if any(_looks_at_peer(rule) for policy in policies for rule in policy.rules):
         source = None
         family = ip_address(peer).version
     else:
-        source = _pick(random, world.ADDRESSES)
+        source = pick(random, world.ADDRESSES)
         family = ip_address(source).version
     if ip_address(destination).version != family:
         destination = "10.1.2.3" if family == 4 else random.choice(("2001:db8::1", "::1", "::ffff:10.1.2.3"))
     caller = _random_caller(random, policies)
     return Connection(
         caller=caller,
-        sni=None if caller is None else _pick(random, _SNI),
+        sni=None if caller is None else pick(random, _SNI),
         peer=peer,
         source=source,
         destination=destination,
-        port=_pick(random, _PORTS),
+        port=pick(random, _PORTS),
     )
 
 
@@ -330,8 +352,9 @@ def _in_condition(condition: Condition) -> Sequence[str]:
 
 @cache
 def _alike(value: str) -> tuple[Caller, ...]:
-    """The callers with a name that has all the pieces of `value`, a dot for any character."""
-    pieces = [re.compile(re.escape(piece).replace(r"\.", ".")) for piece in re.split(r"[/*]+", value) if piece]
+    """The callers with a name that has all the pieces of `value`, a dot for any character, whatever their trust domain."""
+    domain, *rest = re.split(r"[/*]+", value)
+    pieces = [re.compile(re.escape(piece).replace(r"\.", ".")) for piece in rest or [domain] if piece]
     return tuple(
         caller
         for caller in _CALLERS
@@ -348,22 +371,24 @@ def _looks_at_peer(rule: Rule) -> bool:
     )
 
 
-def _random_question(random: Random, policies: Sequence[Policy], connections: Sequence[Connection]) -> Question:
+def random_question(random: Random, policies: Sequence[Policy], connections: Sequence[Connection]) -> Question:
+    """Over one of `connections`, aimed at `policies` as often as not."""
     connection = random.choice(connections)
     if random.random() < _TCP_SHARE:
         texts = [value for value in _METADATA if isinstance(value, str) and value]
         return Tcp(
             connection=connection,
-            metadata={channel: str(_pick(random, texts)) for channel in CHANNELS if random.random() < 0.7},
+            metadata={channel: str(pick(random, texts)) for channel in CHANNELS if random.random() < 0.7},
         )
     question = Http(
         connection=connection,
-        version=HttpVersion.HTTP_2 if random.random() < _HTTP_2_SHARE else HttpVersion.HTTP_1,
+        # Not one and then the other over the same: what takes longest is to connect.
+        version=HttpVersion.HTTP_2 if connection is connections[0] else HttpVersion.HTTP_1,
         method=_pick_of(random, _METHODS, _BAD_METHODS),
         target=_pick_of(random, _TARGETS, _BAD_TARGETS),
         host=_pick_of(random, _HOSTS, _BAD_HOSTS),
         headers=tuple(_random_headers(random)),
-        metadata={channel: _pick(random, _METADATA) for channel in CHANNELS if random.random() < 0.7},
+        metadata={channel: pick(random, _METADATA) for channel in CHANNELS if random.random() < 0.7},
     )
     rules = [rule for policy in policies for rule in policy.rules]
     return _aimed(random, question, random.choice(rules)) if rules and random.random() < 0.6 else question
@@ -371,13 +396,13 @@ def _random_question(random: Random, policies: Sequence[Policy], connections: Se
 
 def _random_headers(random: Random) -> list[tuple[str, str]]:
     lines = [
-        (name, _pick(random, _HEADERS))
+        (name, pick(random, _HEADERS))
         for name in _HEADER_NAMES
-        if random.random() < 0.4
+        if random.random() < 0.5
         for _ in range(random.choice((1, 1, 2, 3)))
     ]
     if random.random() < 0.4:
-        lines += [("x-forwarded-for", _pick(random, _FORWARDED_FOR)) for _ in range(random.choice((1, 1, 2)))]
+        lines += [("x-forwarded-for", pick(random, _FORWARDED_FOR)) for _ in range(random.choice((1, 1, 2)))]
     if random.random() < 0.1:
         lines.append(("content-type", random.choice(_CONTENT_TYPES)))
     random.shuffle(lines)
@@ -394,7 +419,7 @@ def _aimed(random: Random, question: Http, rule: Rule) -> Http:
         question = replace(
             question,
             method=_fitting_method(random, operation.methods) or question.method,
-            target=one_of(operation.paths) or question.target,
+            target=_with_query(random, one_of(operation.paths)) or question.target,
             host=one_of(operation.hosts) or question.host,
         )
     for source in random.sample(rule.sources, k=min(1, len(rule.sources))):
@@ -403,8 +428,11 @@ def _aimed(random: Random, question: Http, rule: Rule) -> Http:
     for condition in rule.conditions:
         name = condition.key.removeprefix("request.headers[").removesuffix("]")
         if name != condition.key and name[0] != ":" and (value := one_of(condition.values)) is not None:
-            others = tuple(line for line in question.headers if line[0].lower() != name.lower())
-            question = replace(question, headers=(*others, (name, value)))
+            # Alone, or as one line of several.
+            lines = [line for line in question.headers if line[0].lower() != name.lower()]
+            lines += [(name, other) for other in random.choices(_HEADERS, k=random.choice((0, 0, 1, 2)))]
+            lines.insert(random.randint(0, len(lines)), (name, value))
+            question = replace(question, headers=tuple(lines))
     return question
 
 
@@ -415,6 +443,10 @@ def _fitting(random: Random, value: str) -> str:
         some = random.choice(("", "x", "1/x"))
         text = some + value[1:] if value[0] == "*" else value.removesuffix("*") + some * (value[-1] == "*")
     return text.encode().decode("latin-1")
+
+
+def _with_query(random: Random, path: str | None) -> str | None:
+    return path + random.choice(("", "", "?page=2", "?x=/admin")) if path else None
 
 
 def _fitting_method(random: Random, values: tuple[str, ...]) -> str | None:

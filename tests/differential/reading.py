@@ -101,8 +101,12 @@ def by_meshward(answer: Answer, entry: Entry | None) -> Seen:
     if entry is None:
         return Seen(answer, None)
     facts = entry["meshward"]
+    details = entry["details"] or ""
+    if details.startswith(_UNAUTHENTICATED):
+        # Envoy's own filter stands before the one that asks, and has let nobody be asked.
+        return Seen(answer, Decided(Verdict.DENY, Stage.JWT, None, audit=False))
     if not facts or "verdict" not in facts:
-        return Seen(answer, None, entry["details"] or "")
+        return Seen(answer, None, details)
     match = _own(facts["policy"], int(facts["rule"])) if "policy" in facts else None
     decided = Decided(Verdict(facts["verdict"]), Stage(facts["stage"]), match, bool(facts.get("audit")))
     return Seen(answer, decided, facts["reason"] if is_refusal(decided) else None)
@@ -115,16 +119,14 @@ def is_refusal(decided: Decided) -> bool:
 
 def with_dry_runs(seen: Iterable[Seen], decisions: Iterable[Entry]) -> Iterator[Seen]:
     """What meshward answered to the questions of one case, in order, with the dry runs that its decision log has of them."""
-    logged = iter(
-        decision
-        for line in decisions
-        if (decision := line["decision"])["stage"] != "none" or decision["verdict"] != "DENY"
-    )
+    logged = (line["decision"] for line in decisions)
+    # Only where policies were looked at were their dry runs, and a question that could not be read is for no case.
+    tried = (each for each in logged if each["stage"] != "jwt" and (each["stage"], each["verdict"]) != ("none", "DENY"))
     for one in seen:
-        if one.decided is None or is_refusal(one.decided):
+        if one.decided is None or is_refusal(one.decided) or one.decided.stage is Stage.JWT:
             yield one
             continue
-        decision = next(logged)
+        decision = next(tried)
         told = one.decided.verdict.value, one.decided.stage.value
         assert told == (decision["verdict"], decision["stage"]), f"the decision log has {decision}, the answer {one}"
         dry_run = decision["dry_run"]
@@ -133,7 +135,7 @@ def with_dry_runs(seen: Iterable[Seen], decisions: Iterable[Entry]) -> Iterator[
                 dry_run_deny=_logged_shadow(dry_run["deny"]), dry_run_allow=_logged_shadow(dry_run["allow"])
             )
         )
-    assert next(logged, None) is None, "the decision log has more decisions than were asked for"
+    assert next(tried, None) is None, "the decision log has more decisions than were asked for"
 
 
 def _logged_shadow(shadow: Entry | None) -> Shadow | None:

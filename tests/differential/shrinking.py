@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from authz.model import Condition, Operation, Policy, Rule, Source
+from authz.request_authentication import JwtRule, RequestAuthentication
 from tests.differential.cases import Caller, Case, Connection, Http, Mesh, Question, Tcp
 from tests.differential.comparison import MAX_CASES, Both, Comparison
 from tests.differential.generator import accepted
@@ -57,7 +58,7 @@ def _smaller(vector: Vector) -> list[Case]:
     size = _size(vector)
     found = {text(Vector(vector.mesh, case)): case for case in _reductions(vector.case)}
     shorter = sorted((one for one in found.items() if len(one[0]) < size), key=lambda one: len(one[0]))
-    return [case for _, case in shorter if not case.policies or accepted(*case.policies)]
+    return [case for _, case in shorter if accepted(case)]
 
 
 def _size(vector: Vector) -> int:
@@ -67,6 +68,8 @@ def _size(vector: Vector) -> int:
 def _reductions(case: Case) -> Iterator[Case]:
     for policies in _without_some(case.policies, _policies):
         yield replace(case, policies=policies)
+    for authentications in _without_some(case.authentications, _authentications):
+        yield replace(case, authentications=authentications)
     for question in _questions(case.questions[0]):
         yield replace(case, questions=(question,))
 
@@ -90,6 +93,26 @@ def _policies(policy: Policy) -> Iterator[Policy]:
     for rules in _without_some(policy.rules, _rules):
         yield replace(policy, rules=rules)
     yield replace(policy, dry_run=False)
+
+
+def _authentications(authentication: RequestAuthentication) -> Iterator[RequestAuthentication]:
+    for rules in _without_some(authentication.jwt_rules, _jwt_rules):
+        yield replace(authentication, jwt_rules=rules)
+    yield replace(authentication, created="")
+
+
+def _jwt_rules(rule: JwtRule) -> Iterator[JwtRule]:
+    default = JwtRule()
+    fewer: dict[str, Any] = {}
+    for field in fields(rule):
+        value = getattr(rule, field.name)
+        if field.name not in ("issuer", "jwks"):
+            fewer = {field.name: getattr(default, field.name)}
+            yield replace(rule, **fewer)
+        if isinstance(value, tuple):
+            for some in _without_some(value):
+                fewer = {field.name: some}
+                yield replace(rule, **fewer)
 
 
 def _rules(rule: Rule) -> Iterator[Rule]:
@@ -128,9 +151,11 @@ def _questions(question: Question) -> Iterator[Question]:
         yield replace(question, headers=headers)
     for channel in question.metadata:
         yield replace(question, metadata={name: value for name, value in question.metadata.items() if name != channel})
-    path, mark, _ = question.target.partition("?")
+    path, mark, query = question.target.partition("?")
     if mark:
         yield replace(question, target=path)
+        for pairs in _without_some(tuple(query.split("&"))):
+            yield replace(question, target=f"{path}?{'&'.join(pairs)}")
 
 
 def _connections(connection: Connection) -> Iterator[Connection]:

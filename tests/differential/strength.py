@@ -10,12 +10,11 @@ from tests.differential.cases import Case, Http
 from tests.differential.comparison import Comparison
 from tests.differential.reading import Decided
 
-__all__ = ["HIT", "MISS", "Part", "outcomes", "parts"]
+__all__ = ["never_met", "outcomes"]
 
-Part = tuple[str, str]
-"""A field or key of a policy, `not` before it where it says what is unwanted, and the kind of value that stands there."""
-
-HIT, MISS = "hit", "miss"
+# A field or key of a policy, `not` before it where it says what is unwanted, and the kind of value that stands there.
+_Part = tuple[str, str]
+_HIT, _MISS = "matched", "did not match"
 
 
 def outcomes(comparisons: Iterable[Comparison]) -> Counter[str]:
@@ -38,14 +37,25 @@ def outcomes(comparisons: Iterable[Comparison]) -> Counter[str]:
     return met
 
 
-def parts(comparisons: Iterable[Comparison]) -> Counter[tuple[Part, str]]:
-    """How often each part was in the rule that decided, and in rules of which none matched."""
-    met: Counter[tuple[Part, str]] = Counter()
+def never_met(comparisons: Iterable[Comparison]) -> set[tuple[str, str]]:
+    """The fields, keys and kinds of values that were never in a rule that decided, or never in one that did not match.
+
+    What no policy says at all is not among them.
+    """
+    counted: Counter[tuple[str, str]] = Counter()
+    for (part, result), times in _parts(comparisons).items():
+        for name in part:
+            counted[name, result] += times
+    return {(name, result) for name, _ in counted for result in (_HIT, _MISS) if (name, result) not in counted}
+
+
+def _parts(comparisons: Iterable[Comparison]) -> Counter[tuple[_Part, str]]:
+    met: Counter[tuple[_Part, str]] = Counter()
     for comparison in comparisons:
         for both in comparison.results:
             if both.native.decided is not None:
-                met.update((part, HIT) for part in _parts_of(_deciding(comparison.case, both.native.decided)))
-                met.update((part, MISS) for part in _parts_of(_missed(comparison.case, both.native.decided)))
+                met.update((part, _HIT) for part in _parts_of(_deciding(comparison.case, both.native.decided)))
+                met.update((part, _MISS) for part in _parts_of(_missed(comparison.case, both.native.decided)))
     return met
 
 
@@ -71,7 +81,7 @@ def _missed(case: Case, decided: Decided) -> Iterator[Rule]:
             yield from policy.rules
 
 
-def _parts_of(rules: Iterable[Rule]) -> Iterator[Part]:
+def _parts_of(rules: Iterable[Rule]) -> Iterator[_Part]:
     for rule in rules:
         for name, wanted, unwanted in _lists(rule):
             yield from ((name, _kind(value)) for value in wanted)

@@ -1,7 +1,7 @@
 """Tests of the comparison: a fault on either side must not go unseen.
 
 On one side the faults are in the second translation, on the other in what meshward decides by. Each is one that somebody
-could make in an hour of hurry.
+could make in an hour of hurry. If one is no longer noticed, the generators have grown dull.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,14 @@ from authz.attributes import Attributes, Protocol, Value
 from authz.matcher import Matcher, Suffix
 from authz.model import Action, Policy
 from demo.sidecar import Json
-from tests.differential import emitter
+from tests.differential import comparison, emitter, jwt_emitter
+from tests.differential.bootstrap import Slot
 from tests.differential.cases import Case, Mesh
-from tests.differential.comparison import compare
+from tests.differential.comparison import MAX_CASES, compare
 from tests.differential.generator import random_case
 from tests.differential.reference import deciding_by_the_reference
 from tests.differential.report import differences
+from tests.differential.token_cases import random_token_case
 
 MESH = Mesh(trust_domains=("td.example", "old.example"))
 
@@ -75,6 +77,85 @@ def enforce_dry_runs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(emitter, "_rules", rules)
 
 
+# Tokens
+
+
+def change_providers(patch: pytest.MonkeyPatch, **fields: object) -> None:
+    original = jwt_emitter._provider
+    patch.setattr(jwt_emitter, "_provider", lambda rule, *, gateway: original(rule, gateway=gateway) | fields)
+
+
+def let_the_token_through(patch: pytest.MonkeyPatch) -> None:
+    change_providers(patch, forward=True)
+
+
+def take_any_audience(patch: pytest.MonkeyPatch) -> None:
+    change_providers(patch, audiences=[])
+
+
+def split_no_claims(patch: pytest.MonkeyPatch) -> None:
+    change_providers(patch, normalize_payload_in_metadata={})
+
+
+def demand_a_token(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(jwt_emitter, "_requirement", lambda names: {"provider_name": names[0]})
+
+
+def look_at_the_last_rule_first(patch: pytest.MonkeyPatch) -> None:
+    original = jwt_emitter._requirement
+    patch.setattr(jwt_emitter, "_requirement", lambda names: original(names[::-1]))
+
+
+ABOUT_TOKENS: tuple[Plant, ...] = (
+    let_the_token_through,
+    take_any_audience,
+    split_no_claims,
+    demand_a_token,
+    look_at_the_last_rule_first,
+)
+IN_TRANSLATION: tuple[Plant, ...] = (
+    take_a_suffix_for_a_prefix,
+    forget_what_is_unwanted,
+    leave_a_dot_for_any_character,
+    keep_the_query_of_paths,
+    forget_the_aliases_of_the_trust_domain,
+    number_rules_by_those_that_are_left,
+    enforce_dry_runs,
+    *ABOUT_TOKENS,
+)
+EACH = MAX_CASES // len(IN_TRANSLATION)
+
+
+def test_every_fault_in_the_translation_is_noticed() -> None:
+    """In one Envoy with all of them, each in filters of its own."""
+    random = Random(4)
+    cases = [
+        (random_token_case if plant in ABOUT_TOKENS else random_case)(random, 30)
+        for plant in IN_TRANSLATION
+        for _ in range(EACH)
+    ]
+    written = comparison._slot
+
+    def with_a_fault(case: Case, slot: int, mesh: Mesh) -> Slot:
+        with pytest.MonkeyPatch.context() as patch:
+            IN_TRANSLATION[slot // EACH](patch)
+            return written(case, slot, mesh)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "_slot", with_a_fault)
+        compared = compare(MESH, cases)
+
+    unnoticed = [
+        plant.__name__
+        for number, plant in enumerate(IN_TRANSLATION)
+        if not differences(compared[number * EACH : (number + 1) * EACH])
+    ]
+    assert unnoticed == []
+
+
+# What meshward decides by
+
+
 def compare_hosts_by_case(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(values, "ascii_lower", lambda text: text)
 
@@ -104,14 +185,7 @@ def report_the_rule_that_was_written_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(semantics, "rule_order", lambda policy, index: (policy.namespace, policy.name, index))
 
 
-FAULTS: tuple[Plant, ...] = (
-    take_a_suffix_for_a_prefix,
-    forget_what_is_unwanted,
-    leave_a_dot_for_any_character,
-    keep_the_query_of_paths,
-    forget_the_aliases_of_the_trust_domain,
-    number_rules_by_those_that_are_left,
-    enforce_dry_runs,
+IN_DECIDING: tuple[Plant, ...] = (
     compare_hosts_by_case,
     ignore_all_but_the_first_header_line,
     match_suffixes_anywhere,
@@ -121,16 +195,16 @@ FAULTS: tuple[Plant, ...] = (
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    random = Random(1)
-    return [random_case(random, 30) for _ in range(40)]
+    random = Random(4)
+    return [random_case(random, 12) for _ in range(80)]
 
 
 def test_without_a_fault_there_is_no_difference(cases: list[Case]) -> None:
     assert differences(compare(MESH, cases, authorizer=deciding_by_the_reference)) == []
 
 
-@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
-def test_the_comparison_notices(plant: Plant, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("plant", IN_DECIDING, ids=lambda plant: plant.__name__)
+def test_a_fault_in_what_decides_is_noticed(plant: Plant, cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
 
     assert differences(compare(MESH, cases, authorizer=deciding_by_the_reference)) != []

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from authz.request_authentication import JwtRule
+from tests.differential.generator import pick
 from tests.laws import world
 
 __all__ = ["AUDIENCES", "ISSUERS", "key_sets", "random_token"]
@@ -26,6 +28,9 @@ AUDIENCES: tuple[object, ...] = ("shop", ["shop", "web"], "https://shop/", "http
 _LONG_AGO, _ONE_DAY = 1_000_000_000, 4_000_000_000
 _EXPIRES: tuple[object, ...] = (_ONE_DAY, _ONE_DAY, _ONE_DAY, _LONG_AGO, None, 0, 4e9, "soon", -1, 2**70, True)
 _NOT_BEFORE: tuple[object, ...] = (None, None, None, _LONG_AGO, _ONE_DAY, "x", -1, 0)
+_REGISTERED = ("iss", "sub", "aud", "exp", "nbf", "iat")
+# A claim with a line break is refused where it is to become a header, by either side in its own way.
+_ONE_LINE = tuple(claim for claim in world.CLAIMS if not isinstance(claim, str) or "\n" not in claim)
 _CLAIMS: Mapping[str, tuple[object, ...]] = {
     "iss": (*ISSUERS, *world.ISSUERS),
     "sub": ("alice", "alice", *world.SUBJECTS),
@@ -34,10 +39,10 @@ _CLAIMS: Mapping[str, tuple[object, ...]] = {
     "nbf": _NOT_BEFORE,
     "iat": (_LONG_AGO, None, None, None, "x"),
     "azp": world.CLAIMS,
-    "groups": world.CLAIMS,
+    "groups": _ONE_LINE,
     "groups[x]": world.CLAIMS,
-    "realm": ({"roles": ["admin"]}, {"roles": "admin user"}, *world.CLAIMS),
-    "scope": ("admin user", "admin", " admin  user ", " ", "", ["admin"], 7),
+    "realm": ({"roles": ["admin"]}, {"roles": "admin user"}, *_ONE_LINE),
+    "scope": ("admin user", "user admin", " admin  user ", "admin", " ", "", ["admin"], 7),
     "role": ("admin", "user", "admin,user", "", "Zoë", "a b"),
     "n": (7, 7.0, 1.5, -1, 0, 2**53 + 1, 1e20, 1e-7, True, False, None, {}, [], {"a": [1, "é"]}, "x"),
 }
@@ -57,51 +62,53 @@ def _keys() -> Mapping[str, _Key]:
 
 
 @cache
-def key_sets() -> tuple[str, ...]:
-    """The JWK Sets that a rule may have: of one key or of several, with and without names and algorithms."""
+def key_sets() -> Mapping[str, str]:
+    """The JWK Sets that a rule may have, of one key or of several, and the names of the keys that sign for it."""
     keys = {name: dict(key.public) for name, key in _keys().items()}
 
     def key_set(*members: Mapping[str, str]) -> str:
         return json.dumps({"keys": members})
 
-    return (
-        key_set(*(key | {"kid": name} for name, key in keys.items())),
-        key_set(keys["r"] | {"kid": "r"}),
-        key_set(keys["r"], keys["e"]),
-        key_set(keys["s"] | {"kid": "r", "alg": "RS256"}, keys["r"] | {"kid": "r", "alg": "RS256", "use": "sig"}),
-        key_set(keys["e"] | {"kid": "e", "alg": "ES256"}),
-        key_set(keys["d"] | {"kid": "d", "alg": "EdDSA"}, keys["s"]),
-    )
+    return {
+        key_set(*(key | {"kid": name} for name, key in keys.items())): "rsed",
+        key_set(keys["r"] | {"kid": "r"}): "r",
+        key_set(keys["r"], keys["e"]): "re",
+        key_set(keys["s"] | {"kid": "r", "alg": "RS256"}, keys["r"] | {"kid": "r", "alg": "RS256", "use": "sig"}): "r",
+        key_set(keys["e"] | {"kid": "e", "alg": "ES256"}): "e",
+        key_set(keys["d"] | {"kid": "d", "alg": "EdDSA"}, keys["s"]): "ds",
+    }
 
 
-def random_token(random: Random) -> str:
-    """A token, or what was one."""
-    name = random.choice("rrrsed")
+def random_token(random: Random, rule: JwtRule) -> str:
+    """A token, mostly one that `rule` takes, or what was one."""
+    name = random.choice(key_sets()[rule.jwks] if random.random() < 0.9 else "rsed")
     key = _keys()[name]
     algorithm = random.choice(tuple(key.sign))
     header: dict[str, object] = {"alg": algorithm, "typ": "JWT", "kid": name}
-    if random.random() < 0.3:
+    if random.random() < 0.1:
         header |= {"kid": random.choice(("r", "e", "x", "", 7))}
     if random.random() < 0.2:
         del header["kid"]
-    payload = _payload(random)
-    if random.random() < 0.06:
-        header |= {"alg": random.choice(("none", "HS256", "rs256", "", 7, None))}
+    payload = _payload(random, rule)
+    if random.random() < 0.03:
+        header |= {"alg": random.choice(("none", "rs256", "", 7, None))}
     signed = f"{_encoded(json.dumps(header))}.{_encoded(json.dumps(payload))}"
     token = f"{signed}.{_base64url(key.sign[algorithm](signed.encode()))}"
-    return _spoilt(random, token) if random.random() < 0.15 else token
+    return _spoilt(random, token) if random.random() < 0.06 else token
 
 
-def _payload(random: Random) -> dict[str, object]:
-    """Mostly what a good token says: what is the matter with it is one thing or two."""
+def _payload(random: Random, rule: JwtRule) -> dict[str, object]:
+    """Mostly what a good token says; what is the matter with it is one thing or two."""
     payload: dict[str, object] = {
-        "iss": random.choice(ISSUERS[:2]),
+        "iss": rule.issuer,
         "sub": "alice",
-        "aud": random.choice(AUDIENCES[:2]),
+        "aud": rule.audiences[0] if rule.audiences else "shop",
         "exp": _ONE_DAY,
     }
     for name, values in _CLAIMS.items():
-        if random.random() < (0.12 if name in ("iss", "sub", "aud", "exp", "nbf", "iat") else 0.5):
+        if name not in _REGISTERED and random.random() < 0.6:
+            payload[name] = pick(random, values)
+        elif name in _REGISTERED and random.random() < 0.05:
             payload[name] = random.choice(values)
     return {name: value for name, value in payload.items() if value is not None or random.random() < 0.2}
 

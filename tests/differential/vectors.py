@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import yaml
 
 from authz.mesh_config import PathNormalization
@@ -47,7 +48,15 @@ def text(vector: Vector) -> str:
         "policies": vector.case.documents(),
         "questions": [{_KINDS[type(question)]: _given(question)} for question in vector.case.questions],
     }
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(document, Dumper=_WithoutAnchors, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _WithoutAnchors(yaml.SafeDumper):
+    """Writes a value out as often as it is there."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
 
 
 def read(text: str) -> Vector:
@@ -57,7 +66,9 @@ def read(text: str) -> Vector:
         AssertionError: The parser does not take its policies.
     """
     document = yaml.safe_load(text)
-    manifests = parse_manifests([("vector.yaml", yaml.safe_dump_all(document["policies"]).encode())])
+    # As JSON: two libraries for YAML may differ on what is a number.
+    policies = b"\n---\n".join(map(orjson.dumps, document["policies"]))
+    manifests = parse_manifests([("vector.yaml", policies)])
     assert not manifests.errors, manifests.diagnostics
     questions = [_question(kind, given) for entry in document["questions"] for kind, given in entry.items()]
     case = Case(
