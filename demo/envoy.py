@@ -60,7 +60,7 @@ class Envoy(Part):
         config = directory / "bootstrap.json"
         # Written here and not by the caller: what reaches the admin interface can stop Envoy and read its configuration.
         admin = {"address": {"pipe": {"path": str(self._admin), "mode": 0o600}}}
-        config.write_text(json.dumps({**bootstrap, "admin": admin}, indent=2))
+        config.write_text(json.dumps({**bootstrap, "admin": admin}))
         self._process = Process(
             f"envoy {name}",
             [

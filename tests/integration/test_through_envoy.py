@@ -1,10 +1,8 @@
-"""Meshward behind real Envoys: what callers get to see, over every protocol, and beside Envoy's own RBAC."""
+"""Meshward behind real Envoys: what callers get to see, over every protocol."""
 
 import io
-import itertools
 import json
 import os
-import random
 import signal
 import ssl
 import tempfile
@@ -13,7 +11,6 @@ from concurrent import futures
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -28,14 +25,12 @@ from demo.envoy import Envoy
 from demo.sidecar import Destination, HttpVersion, InboundPort, Json
 from demo.upstream import EchoServer, HttpApplication
 from identity import SpiffeId, TrustDomain
-from tests.integration.native_rbac import NATIVE, POLICIES, native
 from tests.integration.serving import Served, policy, serving, workload
 
 TRUST_DOMAIN = TrustDomain("cluster.local")
 HOST = "api.shop:8080"
 MANIFESTS = {
-    "workloads.yaml": "".join(workload(name) for name in ("api", "db", "mail", *POLICIES)),
-    "rbac.yaml": "".join(POLICIES.values()),
+    "workloads.yaml": "".join(workload(name) for name in ("api", "db", "mail")),
     "api.yaml": policy(
         "api",
         "ALLOW",
@@ -110,8 +105,6 @@ class Mesh:
                 inbound("api"),
                 inbound("mail", "mail"),
                 sidecar.inbound_tcp(port("db", "echo")),
-                *(inbound(name) for name in POLICIES),
-                *(native(inbound(name), f"native-{name}", filters) for name, filters in NATIVE.items()),
             ],
             clusters=[
                 sidecar.authorizer(served.socket),
@@ -121,10 +114,7 @@ class Mesh:
             ],
         )
         self.envoy = parts.enter_context(Envoy("destination", destination, directory / "envoy"))
-        self.ports = {
-            name: self.envoy.listener(name)
-            for name in ("api", "mail", "db", *POLICIES, *(f"native-{name}" for name in NATIVE))
-        }
+        self.ports = {name: self.envoy.listener(name) for name in ("api", "mail", "db")}
         api = SpiffeId.for_workload(TRUST_DOMAIN, namespace="shop", service_account="api")
         caller = sidecar.bootstrap(
             "shop/web",
@@ -288,52 +278,6 @@ def test_whatever_happens_to_meshward_nothing_is_allowed_meanwhile() -> None:
         served.server.stop()
         assert allowed() == (403, b"")
         assert mesh.envoy.wait_for_entry(lambda entry: entry["details"] == "ext_authz_error")
-
-
-# Beside RBAC
-
-METHODS = ("GET", "POST", "DELETE")
-TARGETS = (
-    *("/items", "/items/7", "/items?x=/admin", "/itemsx", "/a.secret", "/a.secret?x", "/ITEMS", "/%69tems", "//items"),
-    *("/orders", "/orders/", "/items/../orders", "/x%2fitems", "/"),
-)
-HEADERS: tuple[tuple[wire.Header, ...], ...] = (
-    (),
-    (("x-role", "buyer"),),
-    (("x-role", "guest"), ("x-role", "buyer")),
-    (("x-role", "buyer"), ("x-role", "guest")),
-    (("x-role", "guest,buyer"),),
-    (("x-role", "buyer,guest"), ("x-tier", "gold-1")),
-    (("x-role", ""),),
-    (("X-Role", "BUYER"), ("x-tier", "")),
-    (("x-tier", "gold"),),
-    (("x-tier", "x"), ("x-tier", "gold-2")),
-    (("x-forwarded-for", "203.0.113.9, 198.51.100.7"),),
-    (("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9")),
-    (("x-forwarded-for", "198.51.100.7, nonsense"),),
-)
-HOSTS = ("api.shop:8080", "API.Shop:8080", "api.shop", "a.internal", "A.INTERNAL", "a.internal:8080", "admin.shop")
-CALLERS = ("web", "other", "nobody")
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_meshward_decides_as_envoy_s_own_rbac(mesh: Mesh, name: str) -> None:
-    every = list(itertools.product(METHODS, TARGETS, HEADERS, HOSTS, CALLERS))
-    differences: list[Any] = []
-    verdicts: dict[int, int] = {}
-    for request in random.Random(name).sample(every, 150):
-        method, target, headers, host, caller = request
-        ours, theirs = (
-            mesh.ask(target, *headers, method=method, caller=caller, host=host, port=port)
-            for port in (name, f"native-{name}")
-        )
-        verdicts[theirs.status] = verdicts.get(theirs.status, 0) + 1
-        if (ours.status, ours.status != 403 or ours.body) != (theirs.status, theirs.status != 403 or theirs.body):
-            differences.append((request, ours.status, theirs.status))
-    assert differences == []
-    # Neither verdict comes by itself.
-    assert verdicts.keys() == {200, 403}
-    assert min(verdicts.values()) >= 15, verdicts
 
 
 # The demo
