@@ -126,6 +126,7 @@ def _write(files: Sequence[_File]) -> ExitCode:
     for path, file in changed.items():
         _replace(path, file.before, file.after)
         print(file.name)
+    sys.stdout.flush()
     print(f"meshward: {len(changed)} of {len(places)} files written", file=sys.stderr)
     return ExitCode.OK
 
