@@ -1,6 +1,19 @@
 """Settings for every test: machines are shared and slow at times, and that is no fault of the code."""
 
+import os
+from secrets import randbelow
+
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("meshward", suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("meshward", suppress_health_check=[HealthCheck.too_slow], print_blob=True, deadline=None)
 settings.load_profile("meshward")
+
+
+def pytest_configure() -> None:
+    """Draw the seed of the differential test here, before workers start, so that all of them and the summary know it."""
+    os.environ.setdefault("MESHWARD_SEED", str(randbelow(2**32)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"MESHWARD_SEED={os.environ['MESHWARD_SEED']} repeats the comparison with Envoy")
