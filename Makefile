@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 # pip comes with the project: a bare Debian has no ensurepip, and one pip everywhere installs one way everywhere.
 PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip -qq --disable-pip-version-check
 READY  := $(VENV)/.ready
+LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
@@ -28,6 +30,11 @@ $(READY): $(VENV)/.packages pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
+# What only the benchmarks need, peers among them.
+$(VENV)/.bench: $(READY) benchmarks/requirements.lock
+	@$(PIP) install --require-hashes --only-binary :all: -r benchmarks/requirements.lock
+	@touch $@
+
 demo: $(READY) ## real Envoys, real mTLS, a dozen requests, decided by ordinary Istio YAML
 	@$(BIN)/meshward demo
 
@@ -47,12 +54,12 @@ format: $(READY) ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## the figures in docs/performance.md, measured here
+bench: $(VENV)/.bench ## the figures in docs/performance.md, measured here
 	$(BIN)/python -m benchmarks
 
 lock: ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -q -o requirements.lock
+	$(LOCK) --extra demo --extra dev --upgrade -o requirements.lock
+	$(LOCK) --all-extras --constraint requirements.lock -o benchmarks/requirements.lock
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -39,10 +39,20 @@ def test_the_lock_names_no_index_and_has_a_hash_for_every_package() -> None:
 
 def test_every_direct_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [
-        *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
-    ]
-    locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
-    names = {requirement.split(">")[0].split("=")[0].split("[")[0].lower() for requirement in wanted}
-    assert names <= locked
+    extras = project["optional-dependencies"]
+    assert _names([*project["dependencies"], *extras["demo"], *extras["dev"]]) <= _locked("requirements.lock")
+    assert _names(extras["bench"]) <= _locked("benchmarks/requirements.lock")
+
+
+def test_benchmarks_measure_what_is_shipped() -> None:
+    lock, beside = ((ROOT / name).read_text() for name in ("requirements.lock", "benchmarks/requirements.lock"))
+    versions = [line for line in lock.splitlines() if "==" in line]
+    assert [line for line in versions if line not in beside.splitlines()] == []
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {requirement.split(">")[0].split("=")[0].split("[")[0].lower() for requirement in requirements}
+
+
+def _locked(lock: str) -> set[str]:
+    return {line.split("==")[0] for line in (ROOT / lock).read_text().splitlines() if "==" in line}
