@@ -1,17 +1,18 @@
-"""Index: which of many matchers of one attribute hold for its values, without trying one after the other.
+"""Index: what hangs on those of many matchers of an attribute that hold for its values, without trying one after another.
 
-Equality is a hash look-up; prefixes, suffixes and CIDR ranges are tries (a range is a prefix of an address's bits); the
-namespace and the service account of an ordinary SPIFFE id are hash look-ups, too. What is left is tried, each distinct
-matcher once.
+Equality is a hash look-up; prefixes, suffixes and CIDR ranges are ladders (a range is a prefix of an address's bits);
+the rarer matchers have probes. Only what nothing leads to is always tried, each distinct matcher once.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
+from operator import add, itemgetter
+from typing import Generic, TypeVar
 
-from authz.attributes import Issued, Value
+from authz.attributes import Issued, ListItem, Value
+from authz.ladder import Rung, Within, cut_bits, cut_head, cut_tail, depths, ends, ladder, starts
 from authz.matcher import (
-    SPIFFE,
     Cidr,
     Exact,
     Exists,
@@ -26,178 +27,262 @@ from authz.matcher import (
     SpiffeSuffix,
     Suffix,
     Template,
+    TextMatcher,
     TrustDomainPattern,
-    matches,
-    namespaces_of,
 )
-from authz.trie import Trie
+from authz.probes import (
+    Probe,
+    accounts,
+    each,
+    is_shaped,
+    namespaces,
+    spiffe_suffixes,
+    templates,
+    trust_domains,
+    wide_namespaces,
+)
 
-__all__ = ["Index"]
+__all__ = ["Index", "nested_deeper"]
 
-Probe = Callable[[Value], int]
+T = TypeVar("T")
+
+_MANY = 8
+"""More than so many items are found as a set: who looks for some of them does not look at all."""
 
 
-class Index:
-    """From the values of one attribute to the lanes whose matchers hold for any of them."""
+class Index(Generic[T]):
+    """From the values of one attribute to what hangs on the matchers that hold for any of them.
 
-    __slots__ = ("_probes",)
+    Its structures are there to be asked one by one, too: `exact` by a value; `prefixes`, `suffixes`, `v4` and `v6` are
+    ladders of a text, a text and an address's bits, and first try the shortest key; `probes` take a value each.
+    """
 
-    def __init__(self, lanes: Mapping[Matcher, int]) -> None:
-        groups = _Groups()
-        for matcher, bits in lanes.items():
-            groups.add(matcher, bits)
-        self._probes = groups.probes()
+    __slots__ = ("exact", "find", "prefixes", "probes", "suffixes", "v4", "v6")
 
-    def lookup(self, values: tuple[Value, ...]) -> int:
-        """The lanes of every matcher that holds for at least one of `values`."""
-        found = 0
-        for value in values:
-            for probe in self._probes:
-                found |= probe(value)
+    def __init__(self, items: Mapping[Matcher, tuple[T, ...]], *, within: Within[T] = add) -> None:
+        """Hang the items of each matcher on it.
+
+        `within` says what is found where prefixes lie within each other: all that they hold, unless told otherwise.
+        """
+        groups = _Groups(items)
+        self.exact: Mapping[Value, tuple[T, ...]] = groups.exact
+        self.prefixes: Rung[T] | None = ladder(groups.prefixes, cut=cut_head, within=within)
+        self.suffixes: Rung[T] | None = ladder(groups.suffixes, cut=cut_tail, within=within)
+        self.v4: Rung[T] | None = ladder(groups.v4, cut=cut_bits, within=within)
+        self.v6: Rung[T] | None = ladder(groups.v6, cut=cut_bits, within=within)
+        self.probes: tuple[Probe[T], ...] = groups.probes(within)
+        only_exact = len(self.exact) == len(items)
+        self.find: Callable[[tuple[Value, ...]], Collection[T]] = _exactly(self.exact) if only_exact else self._find
+        """What hangs on the matchers that hold for any of the values, each item once; a set where it is many."""
+
+    def _find(self, values: tuple[Value, ...]) -> Collection[T]:
+        return self._one(values[0]) if len(values) == 1 else _once(map(self._one, dict.fromkeys(values)))
+
+    def _one(self, value: Value) -> Collection[T]:
+        found: list[T] = []
+        if self.exact and (held := self.exact.get(value)) is not None:
+            found += held
+        if isinstance(value, str):
+            if self.prefixes is not None:
+                found += starts(self.prefixes, value)
+            if self.suffixes is not None:
+                found += ends(self.suffixes, value)
+        elif isinstance(value, IPv4Address):
+            found += _network(self.v4, int(value), 32)
+        elif isinstance(value, IPv6Address):
+            found += _network(self.v6, int(value), 128)
+        for probe in self.probes:
+            found += probe(value)
         return found
 
 
-class _Groups:
+def _exactly(items: Mapping[Value, tuple[T, ...]]) -> Callable[[tuple[Value, ...]], Collection[T]]:
+    """`find` where equality is all there is, as for most attributes."""
+    get = items.get
+
+    def find(values: tuple[Value, ...]) -> Collection[T]:
+        return get(values[0], ()) if len(values) == 1 else _once(get(value, ()) for value in dict.fromkeys(values))
+
+    return find
+
+
+def _once(found: Iterable[Iterable[T]]) -> Collection[T]:
+    once = dict.fromkeys(chain.from_iterable(found))
+    return set(once) if len(once) > _MANY else list(once)
+
+
+def _network(rung: Rung[T] | None, bits: int, width: int) -> tuple[T, ...]:
+    held: tuple[T, ...] = ()
+    while rung is not None:
+        length, table, rung = rung
+        if (entry := table.get(bits >> width - length)) is not None:
+            held, rung = entry
+    return held
+
+
+def nested_deeper(matchers: Iterable[Matcher], limit: int) -> frozenset[Matcher]:
+    """Those that lie within `limit` others or more, as a prefix lies within those that it starts with.
+
+    Where one holds, so does all that it lies within: an index finds as many at once as they are deep.
+    """
+    nests: dict[Hashable, list[tuple[str, Matcher]]] = {}
+    for matcher in matchers:
+        if (place := _nest(matcher)) is not None:
+            nest, key = place
+            nests.setdefault(nest, []).append((key, matcher))
+    found: list[Matcher] = []
+    for nested in nests.values():
+        if len(nested) > limit:
+            nested.sort(key=itemgetter(0))
+            deep = depths([key for key, _ in nested])
+            found += [matcher for (_, matcher), depth in zip(nested, deep, strict=True) if depth > limit]
+    return frozenset(found)
+
+
+def _nest(matcher: Matcher) -> tuple[Hashable, str] | None:
+    """Where a matcher may lie within others: the ladder it stands on, and its key there."""
+    match matcher:
+        case Prefix(value):
+            return "prefix", value
+        case Suffix(value):
+            return "suffix", value[::-1]
+        case SpiffeSuffix(value):
+            return "suffix behind the scheme", value[::-1]
+        case Cidr(network):
+            return network.version, _bits(network.network_address)[: network.prefixlen]
+        case Namespace(pieces):
+            return ("namespace", pieces[0]) if pieces[0] else ("end of namespace", pieces[-1][::-1])
+        case TrustDomainPattern(prefix, suffix):
+            return ("trust domain", prefix) if prefix else ("end of trust domain", suffix[::-1])
+        case IssuedTo(issuer, subject):
+            outer, inner = (issuer, subject) if _by_issuer(issuer) else (subject, issuer)
+            place = _nest(inner)
+            return None if place is None else ((outer, place[0]), place[1])
+        case InList(inner):
+            place = _nest(inner)
+            return None if place is None else (("list", place[0]), place[1])
+        case Exact() | Present() | Exists() | ServiceAccount() | Template() | Port():
+            return None
+
+
+class _Groups(Generic[T]):
     """The matchers of one attribute, by the structure that answers for them."""
 
-    def __init__(self) -> None:
-        self.exact: dict[Value, int] = {}
-        self.prefixes: dict[str, int] = {}
-        self.suffixes: dict[str, int] = {}
-        self.spiffe_suffixes: dict[str, int] = {}
-        self.networks: dict[str, int] = {}
-        self.namespaces: dict[str, int] = {}
-        self.accounts: dict[ServiceAccount, int] = {}
-        self.rest: dict[Matcher, int] = {}
+    def __init__(self, items: Mapping[Matcher, tuple[T, ...]]) -> None:
+        self.exact: dict[Value, tuple[T, ...]] = {}
+        self.prefixes: dict[str, tuple[T, ...]] = {}
+        self.suffixes: dict[str, tuple[T, ...]] = {}
+        self.v4: dict[str, tuple[T, ...]] = {}
+        self.v6: dict[str, tuple[T, ...]] = {}
+        self.spiffe_suffixes: dict[str, tuple[T, ...]] = {}
+        self.namespaces: dict[str, tuple[T, ...]] = {}
+        self.wide_namespaces: dict[Namespace, tuple[T, ...]] = {}
+        self.accounts: dict[str, dict[str, tuple[T, ...]]] = {}
+        self.trust_domains: dict[TrustDomainPattern, tuple[T, ...]] = {}
+        self.templates: dict[Template, tuple[T, ...]] = {}
+        self.issued: dict[IssuedTo, tuple[T, ...]] = {}
+        self.listed: dict[Matcher, tuple[T, ...]] = {}
+        self.rest: dict[Matcher, tuple[T, ...]] = {}
+        for matcher, held in items.items():
+            self.add(matcher, held)
 
-    def add(self, matcher: Matcher, lanes: int) -> None:  # noqa: C901  # one case a matcher
+    def add(self, matcher: Matcher, held: tuple[T, ...]) -> None:  # noqa: C901, PLR0912  # one case a matcher
         match matcher:
             case Exact(value):
-                self.exact[value] = lanes
+                self.exact[value] = held
             case Port(number):
-                self.exact[number] = lanes
+                self.exact[number] = held
             case IssuedTo(Exact(issuer), Exact(subject)):
-                self.exact[Issued(issuer, subject)] = lanes
-            case Prefix(value):
-                self.prefixes[value] = lanes
-            case Suffix(value):
-                self.suffixes[value[::-1]] = lanes
-            case SpiffeSuffix(value) if "\n" not in value:
-                self.spiffe_suffixes[value[::-1]] = lanes
+                self.exact[Issued(issuer, subject)] = held
+            case InList(Exact(text)):
+                self.exact[ListItem(text)] = held
+            case Prefix(value) if value:
+                self.prefixes[value] = held
+            case Suffix(value) if value:
+                self.suffixes[value[::-1]] = held
+            case SpiffeSuffix(value) if value and "\n" not in value:
+                self.spiffe_suffixes[value[::-1]] = held
             case Cidr(network):
-                bits = _bits(network.network_address)
-                self.networks[bits[: 1 + network.prefixlen]] = lanes
+                bits = _bits(network.network_address)[: network.prefixlen]
+                (self.v4 if network.version == 4 else self.v6)[bits] = held
             case Namespace((name,)) if "/" not in name and "\n" not in name:
-                self.namespaces[name] = lanes
-            case ServiceAccount():
-                self.accounts[matcher] = lanes
-            case Present() | Exists() | SpiffeSuffix() | Namespace() | TrustDomainPattern():
-                self.rest[matcher] = lanes
-            case Template() | IssuedTo() | InList():
-                self.rest[matcher] = lanes
+                self.namespaces[name] = held
+            case Namespace((first, *_, last)) if first or last:
+                self.wide_namespaces[matcher] = held
+            case ServiceAccount(namespace, name) if "/" not in namespace + name:
+                self.accounts.setdefault(namespace, {})[name] = held
+            case TrustDomainPattern(prefix, suffix) if prefix + suffix and "/" not in prefix + suffix:
+                self.trust_domains[matcher] = held
+            case Template() if is_shaped(matcher):
+                self.templates[matcher] = held
+            case IssuedTo():
+                self.issued[matcher] = held
+            case InList(inner):
+                self.listed[inner] = held
+            case Prefix() | Suffix() | SpiffeSuffix() | Namespace() | ServiceAccount() | TrustDomainPattern():
+                self.rest[matcher] = held
+            case Present() | Exists() | Template():
+                self.rest[matcher] = held
 
-    def probes(self) -> tuple[Probe, ...]:
-        """A probe for each structure that holds anything."""
-        probes: list[Probe] = []
-        if self.exact:
-            probes.append(_exact(self.exact))
-        if self.prefixes:
-            probes.append(_prefix(Trie(self.prefixes)))
-        if self.suffixes:
-            probes.append(_suffix(Trie(self.suffixes)))
+    def probes(self, within: Within[T]) -> tuple[Probe[T], ...]:
+        """A probe for each of the rarer structures that holds anything."""
+        probes: list[Probe[T]] = []
         if self.spiffe_suffixes:
-            probes.append(_spiffe_suffix(Trie(self.spiffe_suffixes)))
-        if self.networks:
-            probes.append(_network(Trie(self.networks)))
+            probes.append(spiffe_suffixes(self.spiffe_suffixes, within))
         if self.namespaces:
-            probes.append(_namespace(self.namespaces))
+            probes.append(namespaces(self.namespaces))
+        if self.wide_namespaces:
+            probes.append(wide_namespaces(self.wide_namespaces))
         if self.accounts:
-            probes.append(_account(self.accounts))
+            probes.append(accounts(self.accounts))
+        if self.trust_domains:
+            probes.append(trust_domains(self.trust_domains))
+        if self.templates:
+            probes.append(templates(self.templates))
+        if self.issued:
+            probes.append(_issued(self.issued, within))
+        if self.listed:
+            probes.append(_listed(self.listed, within))
         if self.rest:
-            probes.append(_each(self.rest))
+            probes.append(each(self.rest))
         return tuple(probes)
 
 
-def _exact(lanes: Mapping[Value, int]) -> Probe:
-    def probe(value: Value) -> int:
-        return lanes.get(value, 0)
-
-    return probe
-
-
-def _prefix(trie: Trie) -> Probe:
-    def probe(value: Value) -> int:
-        return trie.lookup(value) if isinstance(value, str) else 0
-
-    return probe
-
-
-def _suffix(trie: Trie) -> Probe:
-    def probe(value: Value) -> int:
-        return trie.lookup(value[::-1]) if isinstance(value, str) else 0
-
-    return probe
-
-
-def _spiffe_suffix(trie: Trie) -> Probe:
-    def probe(value: Value) -> int:
-        # The suffix may not reach into the scheme: `*//a` does not match `spiffe://a`.
-        if not isinstance(value, str) or not value.startswith(SPIFFE) or "\n" in value:
-            return 0
-        return trie.lookup(value[: len(SPIFFE) - 1 : -1])
-
-    return probe
-
-
-def _network(trie: Trie) -> Probe:
-    def probe(value: Value) -> int:
-        return trie.lookup(_bits(value)) if isinstance(value, (IPv4Address, IPv6Address)) else 0
-
-    return probe
-
-
 def _bits(address: IPv4Address | IPv6Address) -> str:
-    """The address as text of its bits behind one letter for its version, so that the versions never meet in a trie."""
-    return f"4{int(address):032b}" if address.version == 4 else f"6{int(address):0128b}"
+    return f"{int(address):032b}" if address.version == 4 else f"{int(address):0128b}"
 
 
-def _namespace(lanes: Mapping[str, int]) -> Probe:
-    def probe(value: Value) -> int:
-        found = 0
-        if isinstance(value, str):
-            for name in namespaces_of(value):
-                found |= lanes.get(name, 0)
+def _by_issuer(issuer: TextMatcher) -> bool:
+    """Whether to look at the issuer first and then at the subject, or the other way round: whichever parts them more."""
+    return isinstance(issuer, Exact | Present)
+
+
+def _issued(items: Mapping[IssuedTo, tuple[T, ...]], within: Within[T]) -> Probe[T]:
+    by_issuer: dict[Matcher, dict[Matcher, tuple[T, ...]]] = {}
+    by_subject: dict[Matcher, dict[Matcher, tuple[T, ...]]] = {}
+    for matcher, held in items.items():
+        if _by_issuer(matcher.issuer):
+            by_issuer.setdefault(matcher.issuer, {})[matcher.subject] = held
+        else:
+            by_subject.setdefault(matcher.subject, {})[matcher.issuer] = held
+    issuers = Index({issuer: (Index(subjects, within=within),) for issuer, subjects in by_issuer.items()})
+    subjects = Index({subject: (Index(issuers, within=within),) for subject, issuers in by_subject.items()})
+
+    def probe(value: Value) -> Collection[T]:
+        if not isinstance(value, Issued):
+            return ()
+        issuer, subject = (value.issuer,), (value.subject,)
+        found = [item for index in issuers.find(issuer) for item in index.find(subject)]
+        found += [item for index in subjects.find(subject) for item in index.find(issuer)]
         return found
 
     return probe
 
 
-_ORDINARY = re.compile(r"spiffe://[^/\n]+/ns/([^/\n]+)/sa/([^/\n]+)")
+def _listed(items: Mapping[Matcher, tuple[T, ...]], within: Within[T]) -> Probe[T]:
+    index = Index(items, within=within)
 
-
-def _account(lanes: Mapping[ServiceAccount, int]) -> Probe:
-    every = _each(lanes)
-
-    def probe(value: Value) -> int:
-        if not isinstance(value, str):
-            return 0
-        # An identity of five parts names one account. The expression that Istio writes also finds accounts in longer
-        # ones, which no Istio authority issues: those take the slow way.
-        if (ordinary := _ORDINARY.fullmatch(value)) is not None:
-            return lanes.get(ServiceAccount(*ordinary.groups()), 0)
-        return every(value)
-
-    return probe
-
-
-def _each(lanes: Mapping[Matcher, int] | Mapping[ServiceAccount, int]) -> Probe:
-    pairs: tuple[tuple[Matcher, int], ...] = tuple(lanes.items())
-
-    def probe(value: Value) -> int:
-        found = 0
-        for matcher, bits in pairs:
-            if matches(matcher, value):
-                found |= bits
-        return found
+    def probe(value: Value) -> Collection[T]:
+        return index.find((value.text,)) if isinstance(value, ListItem) else ()
 
     return probe

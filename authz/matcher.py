@@ -37,6 +37,7 @@ SPIFFE = "spiffe://"
 # With `*`, as measured on Envoy 1.40: releases in which `{*}` stopped at a star let `/a*b` past a DENY (CVE-2025-46821).
 _TEMPLATE_CHARACTER = r"[a-zA-Z0-9\-._~%!$&'()*+,;:@=]"
 _TEMPLATE_CHARACTER_OR_SLASH = r"[a-zA-Z0-9\-._~%!$&'()*+,;:@=/]"
+TEMPLATE_OPERATORS = {"{*}": f"{_TEMPLATE_CHARACTER}+", "{**}": f"{_TEMPLATE_CHARACTER_OR_SLASH}*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,7 @@ def _expression(matcher: ServiceAccount | TrustDomainPattern | Template) -> re.P
             return re.compile(rf"spiffe://{re.escape(prefix)}[^/]*{re.escape(suffix)}/.*")
         case Template(value):
             parts = re.split(r"(\{\*\*?\})", value)
-            operators = {"{*}": f"{_TEMPLATE_CHARACTER}+", "{**}": f"{_TEMPLATE_CHARACTER_OR_SLASH}*"}
-            return re.compile("".join(operators.get(part) or re.escape(part) for part in parts))
+            return re.compile("".join(TEMPLATE_OPERATORS.get(part) or re.escape(part) for part in parts))
 
 
 def namespaces_of(identity: str) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ Deciding, explaining, counting coverage, drawing and proving all read it. What a
 expressed (semantics 0.5) has happened by then: a lowered rule says all that the proxy of that protocol will check.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from authz.attributes import Protocol
 from authz.decision import Match, rule_order
@@ -68,23 +69,36 @@ class PredicateTable:
 
     def lower(self, policy: Policy, protocol: Protocol) -> list[LoweredRule]:
         """The rules of `policy` as a proxy checks them for `protocol`; those that it drops are left out."""
+        lowering = _Lowering(policy.action, protocol, Scope(policy.namespace, self._trust_domains), self._predicates)
         lowered = []
         for index, rule in enumerate(policy.rules):
             try:
-                lowered.append(self._rule(policy, index, rule, protocol))
+                lowered.append(_lowered(rule, policy, index, lowering))
             except (UnknownKeyError, _DroppedError):
                 continue
         return lowered
 
-    def _rule(self, policy: Policy, index: int, rule: Rule, protocol: Protocol) -> LoweredRule:
-        lowering = _Lowering(policy.action, protocol, Scope(policy.namespace, self._trust_domains), self._predicates)
-        return LoweredRule(
-            order=rule_order(policy, index),
-            match=Match(policy.id, index),
-            sources=tuple(lowering.fields(source, SOURCE_FIELDS) for source in rule.sources) or ((),),
-            operations=tuple(lowering.fields(operation, OPERATION_FIELDS) for operation in rule.operations) or ((),),
-            conditions=tuple(lowering.conditions(rule.conditions)),
-        )
+
+def _lowered(rule: Rule, policy: Policy, index: int, lowering: "_Lowering") -> LoweredRule:
+    return LoweredRule(
+        order=rule_order(policy, index),
+        match=Match(policy.id, index),
+        sources=tuple(lowering.fields(source, _SOURCE) for source in rule.sources) or ((),),
+        operations=tuple(lowering.fields(operation, _OPERATION) for operation in rule.operations) or ((),),
+        conditions=tuple(lowering.conditions(rule.conditions)),
+    )
+
+
+_Fields = tuple[tuple[Attribute, Callable[[object], tuple[tuple[str, ...], tuple[str, ...]]]], ...]
+
+
+def _both(fields: Mapping[str, Attribute]) -> _Fields:
+    """Each attribute with what reads its two lists, for most are empty and nothing else of them is worth a look."""
+    return tuple((attribute, attrgetter(name, f"not_{name}")) for name, attribute in fields.items())
+
+
+_SOURCE = _both(SOURCE_FIELDS)
+_OPERATION = _both(OPERATION_FIELDS)
 
 
 class _DroppedError(Exception):
@@ -98,12 +112,13 @@ class _Lowering:
     scope: Scope
     predicates: dict[Predicate, Predicate]
 
-    def fields(self, part: Source | Operation, fields: Mapping[str, Attribute]) -> Part:
-        clauses = (
-            self.clause(attribute, getattr(part, name), getattr(part, f"not_{name}"))
-            for name, attribute in fields.items()
-        )
-        return tuple(clause for clause in clauses if clause is not None)
+    def fields(self, part: Source | Operation, fields: _Fields) -> Part:
+        clauses = []
+        for attribute, lists in fields:
+            values, not_values = lists(part)
+            if (values or not_values) and (clause := self.clause(attribute, values, not_values)) is not None:
+                clauses.append(clause)
+        return tuple(clauses)
 
     def conditions(self, conditions: Iterable[Condition]) -> Iterable[Clause]:
         for condition in conditions:

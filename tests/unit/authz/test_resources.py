@@ -2,8 +2,9 @@
 
 from time import perf_counter
 
-from authz.attributes import Attributes
+from authz.attributes import Attributes, Protocol
 from authz.decision import Match, Verdict
+from authz.dispatch import Lane
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.semantics import decide
 from authz.tree import DecisionTree, compile_policies
@@ -27,8 +28,18 @@ def test_many_sources_and_many_operations_do_not_multiply() -> None:
     )
     tree = compiled(rule, Rule(operations=(Operation(paths=("/open",)),)))
     assert tree.size == 601
-    # A lane an operation, and not one a pair.
-    assert all(len(chain._owners) <= 301 for chain in tree._chains.values())
+    # The ones are lanes, and the others a tree of their own that the lanes share: not a lane a pair.
+    root = tree.root(Protocol.HTTP)
+    assert sum(len(branch.children) for branch in root.branches) == 301
+    groups = {
+        condition
+        for branch in root.branches
+        for hanging in branch.children.values()
+        for item in hanging
+        if isinstance(item, Lane)
+        for condition in item.conditions
+    }
+    assert len(groups) == 1
     for namespace, path, rule_number in (
         ("n0", "/p0", 0),
         ("n299", "/p0", 0),
