@@ -1,9 +1,12 @@
 """Current: the snapshot in force, replaced as its documents change, never by a bad one."""
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from watchfiles import awatch
@@ -21,6 +24,8 @@ _logger = logging.getLogger("meshward")
 _QUIET = 50
 # Not every file system tells of changes, and none tells of one made before the watching began. Milliseconds.
 _AT_LEAST_EVERY = 5_000
+# How long a thread goes on while another waits, in seconds. An answer waits several times; Python's own is 5 ms.
+_TURN = 0.0001
 
 
 class Current:
@@ -44,24 +49,34 @@ class Current:
         self._store = store
         self._on_load = on_load
         self._on_refusal = on_refusal
-        # What was looked at last, good or bad, and what is wrong if not even that much can be said.
-        self._seen = ""
         self._complaint = ""
+        self._looked = 0.0
         self._reloading = asyncio.Lock()
         self.snapshot = self._take(store.load())
+        _freeze()
 
     def _take(self, loaded: Loaded) -> Snapshot:
-        self._seen = loaded.snapshot.revision
         self._on_load(loaded)
         return loaded.snapshot
 
-    async def reload(self) -> None:
-        """Look at the store again, and take up what is good and new."""
+    def _load_if_changed(self, changed: Collection[str] | None) -> Loaded | None:
+        loaded = self._store.load_if_changed(changed)
+        if loaded is not None:
+            _freeze()
+        return loaded
+
+    async def reload(self, changed: Collection[str] | None = None) -> None:
+        """Look at the store again, and take up what is good and new.
+
+        `changed` are the paths of what has changed since it was looked at last, where that is known.
+        """
         async with self._reloading:
+            if changed is None:
+                self._looked = time.monotonic()
             try:
-                loaded = await asyncio.to_thread(self._store.load_unless, self._seen)
+                loaded = await asyncio.to_thread(self._load_if_changed, changed)
             except InvalidManifestsError as error:
-                self._seen, self._complaint = error.revision, ""
+                self._complaint = ""
                 self._on_refusal(error)
             except PolicyStoreError as error:
                 self._complain(error)
@@ -71,7 +86,8 @@ class Current:
             else:
                 self._complaint = ""
                 if loaded is not None:
-                    self.snapshot = self._take(loaded)
+                    outdated, self.snapshot = [self.snapshot], self._take(loaded)
+                    await asyncio.to_thread(_let_go, outdated)
 
     def _complain(self, error: PolicyStoreError) -> None:
         # The store is looked at every few seconds; the same news is none.
@@ -80,16 +96,17 @@ class Current:
             self._on_refusal(error)
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Reload whenever a file changes, until `stop` is set."""
+        """Reload whenever a file changes, until `stop` is set, and let answers go on meanwhile."""
         names = [name for name in (*self._store.paths, self._store.mesh_file) if name is not None and name != STDIN]
         directories = {path for path in map(Path, names) if path.is_dir()}
         # The directory of a file or link, for editors and mounts replace them; and no deeper, for it may be anybody's home.
         parents = {path.parent for path in map(Path, names) if path not in directories or path.is_symlink()}
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(stop.wait())
-            for paths, recursive in ((directories, True), (parents - directories, False)):
-                if paths:
-                    tasks.create_task(self._watch(paths, stop, recursive=recursive))
+        with _short_turns():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(stop.wait())
+                for paths, recursive in ((directories, True), (parents - directories, False)):
+                    if paths:
+                        tasks.create_task(self._watch(paths, stop, recursive=recursive))
 
     async def _watch(self, paths: Iterable[Path], stop: asyncio.Event, *, recursive: bool) -> None:
         changes = awatch(
@@ -104,8 +121,12 @@ class Current:
             ignore_permission_denied=True,
         )
         try:
-            async for _ in changes:
-                await self.reload()
+            async for found in changes:
+                if found:
+                    await self.reload([path for _, path in found])
+                # What is told may not be all, however much it is.
+                if not found or time.monotonic() - self._looked > _AT_LEAST_EVERY / 1000:
+                    await self.reload()
         except OSError as error:  # the system has no more watches to give
             every = _AT_LEAST_EVERY // 1000
             _logger.warning("cannot watch the manifests: %s; they are looked at every %d s", error, every)
@@ -113,3 +134,30 @@ class Current:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), every)
                 await self.reload()
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Have a thread that loads give way almost as soon as one that answers is ready to go on."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _freeze() -> None:
+    """Have the collector leave alone what is there now: what was loaded is no garbage, and ends by itself when it is replaced.
+
+    Looking through the policies of a large mesh stops every answer for half a second.
+    """
+    gc.collect(1)
+    gc.freeze()
+
+
+def _let_go(outdated: list[Snapshot]) -> None:
+    """Let go of the one snapshot in a list, part by part: all that it alone holds at once would stop every answer for a while."""
+    parts = outdated.pop().parts()
+    while parts:
+        parts.pop()

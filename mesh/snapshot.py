@@ -1,61 +1,40 @@
 """Snapshot: everything that decisions depend on, at one revision, compiled."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 from authz.decision import Match
-from authz.external import Authorizers, authorizers
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
-from authz.peer_authentication import PeerAuthentication, PortMode, port_mode
-from authz.request_authentication import JwtRule, RequestAuthentication, jwt_rules
-from authz.selection import select
+from authz.peer_authentication import PeerAuthentication, PortMode
+from authz.request_authentication import JwtRule, RequestAuthentication
 from authz.span import Span
-from authz.tree import DecisionTree, compile_policies
+from authz.tree import DecisionTree
 from authz.workload import ServiceRef, Workload
 from mesh.errors import UnknownWorkloadError
+from mesh.guards import Guard, Guards
 from mesh.registry import Registry
 
 __all__ = ["Guard", "Snapshot"]
-
-_SPELLED_OUT_LIMIT = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """What stands before one workload: the compiled policies, whose tokens it takes, who else must agree, and what its ports take.
-
-    `modes` has those ports for which a policy may say something else than for all others, which are under `None`.
-    """
-
-    tree: DecisionTree
-    jwt_rules: tuple[JwtRule, ...]
-    authorizers: Authorizers
-    modes: Mapping[int | None, PortMode]
-
-    def mode(self, port: int | None) -> PortMode:
-        """What a port of the workload takes, by the PeerAuthentications that speak for it."""
-        return self.modes.get(port) or self.modes[None]
 
 
 class Snapshot:
     """Policies of all kinds, workloads and the mesh configuration at `revision`. What it answers never changes.
 
-    The trees of all its workloads are compiled when it is made; workloads with the same policies share one.
+    The trees of all its workloads are compiled when it is made; workloads with the same policies share one. What a `previous`
+    snapshot has compiled of the same is taken over, and makes no difference but to the time that it takes.
     """
 
     __slots__ = (
         "_by_id",
-        "_guards",
-        "_ports",
-        "_registered",
-        "_trees",
+        "_warnings",
         "config",
+        "guards",
         "peer_authentications",
         "policies",
         "registry",
         "request_authentications",
         "revision",
+        "workloads",
     )
 
     def __init__(  # noqa: PLR0913  # what a mesh declares
@@ -67,71 +46,37 @@ class Snapshot:
         revision: str,
         peer_authentications: Sequence[PeerAuthentication] = (),
         request_authentications: Sequence[RequestAuthentication] = (),
+        previous: "Snapshot | None" = None,
     ) -> None:
         self.policies = tuple(policies)
         self.request_authentications = tuple(request_authentications)
         self.peer_authentications = tuple(peer_authentications)
-        self._by_id = {policy.id: policy for policy in self.policies}
-        self.registry = Registry(workloads)
+        self.workloads = tuple(workloads)
         self.config = config
         self.revision = revision
-        self._trees: dict[tuple[int, ...], DecisionTree] = {}
-        # The ports that policies speak of, and any other.
-        self._ports = (None, *sorted({port for policy in self.peer_authentications for port in policy.port_modes}))
-        self._guards: dict[tuple[str, frozenset[tuple[str, str]], bool, ServiceRef | None], Guard] = {}
-        # The registry keeps its workloads for as long as this lives, so each stands for itself.
-        self._registered = {id(workload): self._guarded(workload, None) for workload in self.registry}
+        same = previous is not None and list(map(id, self.workloads)) == list(map(id, previous.workloads))
+        self.registry: Registry = previous.registry if previous is not None and same else Registry(self.workloads)
+        self.guards: Guards = Guards(
+            policies=self.policies,
+            request_authentications=self.request_authentications,
+            peer_authentications=self.peer_authentications,
+            registry=self.registry,
+            config=config,
+            previous=None if previous is None else previous.guards,
+        )
+        self._by_id: dict[str, Policy] = {}
+        self._warnings = tuple(self._gaps())
 
     def guard(self, workload: Workload, service: ServiceRef | None = None) -> Guard:
         """What stands before `workload`, which need not be one of the registry's.
 
         `service` is the one whose chain of a waypoint is asked about.
         """
-        if service is None and (registered := self._registered.get(id(workload))) is not None:
-            return registered
-        return self._guarded(workload, service)
-
-    def _guarded(self, workload: Workload, service: ServiceRef | None) -> Guard:
-        key = (workload.namespace, frozenset(workload.labels.items()), workload.router, service)
-        if (known := self._guards.get(key)) is not None:
-            return known
-        config = self.config
-        selected = select(
-            self.policies,
-            workload,
-            root_namespace=config.root_namespace,
-            service=service,
-            selectors_on_gateways=config.selectors_on_gateways,
-        )
-        tree = self._tree(selected)
-        rules = jwt_rules(
-            self.request_authentications,
-            workload,
-            root_namespace=config.root_namespace,
-            service=service,
-            selectors_on_gateways=config.selectors_on_gateways,
-        )
-        modes = {
-            port: port_mode(self.peer_authentications, workload, port, root_namespace=config.root_namespace)
-            for port in self._ports
-        }
-        guard = Guard(tree, rules, authorizers(tree.providers, config), modes)
-        # Requests may spell out any number of workloads; what is kept of them is bounded.
-        if len(self._guards) < _SPELLED_OUT_LIMIT + len(self.registry):
-            self._guards[key] = guard
-        return guard
+        return self.guards.of(workload, service)
 
     def tree(self, workload: Workload, service: ServiceRef | None = None) -> DecisionTree:
         """The compiled policies that apply to `workload`."""
         return self.guard(workload, service).tree
-
-    def _tree(self, selected: tuple[Policy, ...]) -> DecisionTree:
-        identity = tuple(map(id, selected))
-        if (tree := self._trees.get(identity)) is None:
-            tree = compile_policies(selected, trust_domains=self.config.trust_domains)
-            if len(self._trees) < _SPELLED_OUT_LIMIT + len(self.registry):
-                self._trees[identity] = tree
-        return tree
 
     def jwt_rules(self) -> tuple[JwtRule, ...]:
         """The rules of all RequestAuthentications, whomever they apply to."""
@@ -141,11 +86,12 @@ class Snapshot:
         """What `port` of `workload` takes."""
         return self.guard(workload).mode(port)
 
-    def warnings(self) -> Iterator[str]:
+    def warnings(self) -> tuple[str, ...]:
         """What its policies ask for and nobody will do, a sentence each."""
-        if not self.request_authentications and any(
-            attribute.key.startswith("request.auth.") for tree in self._trees.values() for attribute in tree.reads
-        ):
+        return self._warnings
+
+    def _gaps(self) -> Iterator[str]:
+        if not self.request_authentications and self.guards.look_at_tokens:
             yield (
                 "policies look at tokens, and no RequestAuthentication says whose to take: `request.auth.*` and "
                 "`requestPrincipals` never match, and their negations always do"
@@ -159,8 +105,14 @@ class Snapshot:
                 "as Istio does"
             )
 
+    def parts(self) -> list[object]:
+        """The largest things that it holds, thousands of them."""
+        return [*self.guards.trees.values(), *self.policies]
+
     def place(self, match: Match) -> Span | None:
         """Where the rule that matched is written, as far as the policies came from documents."""
+        if not self._by_id:  # only who shows decisions asks
+            self._by_id = {policy.id: policy for policy in self.policies}
         policy = self._by_id.get(match.policy)
         return None if policy is None else policy.span("spec", "rules", match.rule)
 
@@ -183,7 +135,7 @@ class Snapshot:
     def _outcome(self, workload: Workload) -> tuple[object, ...]:
         """What is the same for workloads that are guarded alike."""
         guard = self.guard(workload)
-        return id(guard.tree), tuple(map(id, guard.jwt_rules)), workload.proxy, tuple(guard.modes.values())
+        return id(guard.tree), tuple(map(id, guard.jwt_rules)), workload.proxy, frozenset(guard.modes.items())
 
 
 def _ambiguous(candidates: Sequence[Workload]) -> str:

@@ -5,7 +5,7 @@ what a cluster holds, so what seems to be missing is a warning, and is looked fo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.mesh_config import MeshConfig
@@ -16,12 +16,13 @@ from authz.selection import selects
 from authz.span import Span
 from authz.workload import WAYPOINT_CLASS
 from parser.diagnostics import Diagnostic, quoted
+from parser.difference import differing
 from parser.inventory import Inventory
 from parser.manifests import Manifests
 from parser.problems import Problems, nearest
 from parser.reach import Reach
 
-__all__ = ["check_mesh"]
+__all__ = ["MeshChecks", "check_mesh"]
 
 _Attached = Policy | RequestAuthentication
 _Resource = _Attached | PeerAuthentication
@@ -35,42 +36,111 @@ def check_mesh(manifests: Manifests, config: MeshConfig | None) -> tuple[Diagnos
 
     Each policy is looked at with the workloads that it is for, and so is every workload whose tokens matter.
     """
-    return _Checker(manifests, config).run()
+    return MeshChecks().check(manifests, config)
+
+
+class MeshChecks:
+    """The same checks on one mesh after the other.
+
+    A policy in which nothing was found is not looked at anew while all that it was compared with stays the same: everything
+    in the manifests but the policies without tokens.
+    """
+
+    def __init__(self) -> None:
+        self._compared_with: tuple[object, ...] = ()
+        self._inventory: Inventory | None = None
+        self._reach: Reach | None = None
+        self._policies: Sequence[_Resource] = ()
+        # By identity, which stays theirs for as long as all are kept.
+        self._wanting: set[int] = set()
+
+    def check(self, manifests: Manifests, config: MeshConfig | None) -> tuple[Diagnostic, ...]:
+        """What `check_mesh` says of them, whatever was checked before."""
+        compared_with = (
+            config,
+            manifests.workloads,
+            manifests.namespaces,
+            manifests.services,
+            manifests.gateways,
+            manifests.request_authentications,
+        )
+        if self._inventory is None or self._reach is None or compared_with != self._compared_with:
+            root = (config or MeshConfig()).root_namespace
+            self._inventory = Inventory(manifests, root_namespace=root)
+            self._reach = Reach(manifests.workloads, manifests.request_authentications, root_namespace=root)
+            self._compared_with, self._policies = compared_with, ()
+        policies: tuple[_Resource, ...] = (
+            *manifests.policies,
+            *manifests.request_authentications,
+            *manifests.peer_authentications,
+        )
+        candidates = self._candidates(policies)
+        checker = _Checker(manifests, config, self._inventory, self._reach)
+        self._wanting = checker.run(candidates)
+        self._policies = policies
+        return checker.diagnostics
+
+    def _candidates(self, policies: Sequence[_Resource]) -> Sequence[_Resource]:
+        """Of `policies` those that were not there before, or in which something was found."""
+        if not self._wanting:
+            return policies[differing(self._policies, policies)[1]]
+        still = set(map(id, self._policies)) - self._wanting
+        return [policy for policy in policies if id(policy) not in still]
 
 
 class _Checker:
     """The checks on one mesh."""
 
-    def __init__(self, manifests: Manifests, config: MeshConfig | None) -> None:
+    def __init__(self, manifests: Manifests, config: MeshConfig | None, inventory: Inventory, reach: Reach) -> None:
         self._manifests = manifests
         self._config = config
         self._root = (config or MeshConfig()).root_namespace
-        self._inventory = Inventory(manifests, root_namespace=self._root)
-        self._reach = Reach(manifests.workloads, manifests.request_authentications, root_namespace=self._root)
+        self._inventory = inventory
+        self._reach = reach
         self._suggestions = 0
+        self._found = 0
         # Each file has a bound on its problems, as when it is read.
         self._problems: dict[str, Problems] = defaultdict(Problems)
 
-    def run(self) -> tuple[Diagnostic, ...]:
-        manifests = self._manifests
-        for policy in manifests.policies:
-            self._targets(policy)
-            self._reached(policy)
-            self._provider(policy)
-            self._callers(policy)
-            self._rules(policy)
-        for tokens in manifests.request_authentications:
-            self._targets(tokens)
-            self._reached(tokens)
-        for peers in manifests.peer_authentications:
-            self._peers(peers)
-        self._authorizers()
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What was found."""
         return tuple(diagnostic for problems in self._problems.values() for diagnostic in problems.diagnostics)
 
+    def run(self, candidates: Iterable[_Resource]) -> set[int]:
+        """Look at policies, and at the rest of the mesh; the identities of those in which something was found."""
+        wanting = {id(policy) for policy in candidates if not self._is_clean(policy)}
+        self._authorizers()
+        return wanting
+
+    def _is_clean(self, policy: _Resource) -> bool:
+        found = self._found
+        match policy:
+            case Policy():
+                self._targets(policy)
+                self._reached(policy)
+                self._provider(policy)
+                self._callers(policy)
+                self._rules(policy)
+            case RequestAuthentication():
+                self._targets(policy)
+                self._reached(policy)
+            case PeerAuthentication():
+                self._peers(policy)
+        return self._found == found
+
+    def _full(self, file: str) -> bool:
+        """Whether more problems of a file would not be kept. What is not said for that was found all the same."""
+        full = self._problems[file].full
+        self._found += full
+        return full
+
     def _error(self, code: str, message: str, span: Span, remedy: str) -> None:
+        self._found += 1
         self._problems[span.file].error(code, message, span, help=remedy)
 
     def _warning(self, code: str, message: str, span: Span, remedy: str) -> None:
+        self._found += 1
         self._problems[span.file].warning(code, message, span, help=remedy)
 
     def _near(self, word: str, known: Iterable[str]) -> str | None:
@@ -135,7 +205,7 @@ class _Checker:
             message, at = f"no workload in {where} has these labels", _place(policy, "spec", "selector")
         else:
             message, at = f"no workload in {where}", _place(policy, "metadata", "name")
-        if not self._problems[at.file].full:
+        if not self._full(at.file):
             remedy = self._near_label(policy) or "there are workloads elsewhere: look for a misspelt name"
             self._warning("no-workload", message, at, remedy)
 
@@ -211,7 +281,7 @@ class _Checker:
             if not self._inventory.lacks_namespace(name):
                 continue
             at = _place(policy, *path, index)
-            if self._problems[at.file].full:
+            if self._full(at.file):
                 return
             # IST0101
             near = self._near(name, self._inventory.namespaces)

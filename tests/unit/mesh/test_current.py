@@ -1,10 +1,13 @@
 """The snapshot in force, and the changes that it outlives."""
 
 import asyncio
+import gc
+import sys
 from pathlib import Path
 
 import pytest
 
+from demo.process import wait_until
 from mesh.current import Current
 from mesh.directory import DirectoryStore, Loaded
 from mesh.errors import InvalidManifestsError, PolicyStoreError
@@ -14,6 +17,13 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: NAME, namespace: shop}
 spec: {}
+"""
+WORKLOAD = """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: api, namespace: shop}
+spec: {containers: []}
 """
 
 
@@ -85,10 +95,65 @@ def test_what_nobody_foresaw_does_not_end_the_watching(file: Path, monkeypatch: 
     def fail(*_: object, **__: object) -> None:
         raise RecursionError("too deep")
 
-    monkeypatch.setattr("mesh.directory.parse_manifests", fail)
+    monkeypatch.setattr("mesh.directory.read_contents", fail)
     file.write_text(GOOD.replace("NAME", "two"))
     heard.reload(times=3)
     assert [str(error) for error in heard.refusals] == ["internal error: RecursionError: too deep"]
     monkeypatch.undo()
     heard.reload()
     assert heard.policies() == ["two"]
+
+
+def test_what_is_replaced_is_let_go_of(file: Path) -> None:
+    file.write_text(GOOD.replace("NAME", "one") + WORKLOAD)
+    heard = Heard(file.parent)
+    (workload,) = heard.current.snapshot.registry
+    tree = heard.current.snapshot.tree(workload)
+    del workload
+    file.write_text(GOOD.replace("NAME", "two") + WORKLOAD)
+    heard.reload()
+    assert heard.policies() == ["two"]
+    # One for the name here, and one for the question.
+    assert sys.getrefcount(tree) == 2
+
+
+def test_the_interpreter_is_as_it_was_when_the_watching_ends(file: Path) -> None:
+    def settings() -> tuple[object, ...]:
+        return sys.getswitchinterval(), gc.get_threshold()
+
+    async def watch() -> tuple[object, ...]:
+        stop = asyncio.Event()
+        watching = asyncio.create_task(heard.current.watch(stop))
+        await asyncio.sleep(0.1)
+        meanwhile = settings()
+        await asyncio.to_thread(file.write_text, GOOD.replace("NAME", "two"))
+        await asyncio.to_thread(
+            wait_until, lambda: heard.policies() == ["two"] or None, "the change is taken up", seconds=10.0
+        )
+        stop.set()
+        await watching
+        return meanwhile
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        sys.setswitchinterval(0.004)
+        gc.set_threshold(701, 11, 12)
+        before = settings()
+        heard = Heard(file.parent)
+        assert asyncio.run(watch()) != before
+        assert settings() == before
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+
+
+def test_what_is_told_is_taken_up_and_what_is_not_told_with_the_next_look_at_everything(file: Path) -> None:
+    other = file.with_name("b.yaml")
+    other.write_text(GOOD.replace("NAME", "three"))
+    heard = Heard(file.parent)
+    file.write_text(GOOD.replace("NAME", "two"))
+    other.write_text(GOOD.replace("NAME", "four"))
+    asyncio.run(heard.current.reload([str(file)]))
+    assert heard.policies() == ["two", "three"]
+    heard.reload()
+    assert heard.policies() == ["two", "four"]

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from authz.attributes import Attributes, Protocol
-from authz.decision import Verdict
+from authz.decision import Match, Verdict
 from authz.mesh_config import MeshConfig
-from authz.model import Action, Policy, Rule, Source
+from authz.model import Action, Policy, Rule, Source, TargetRef
 from authz.peer_authentication import MtlsMode, PeerAuthentication
-from authz.workload import Workload
+from authz.request_authentication import JwtRule, RequestAuthentication
+from authz.span import Span
+from authz.workload import GATEWAY_CLASS_LABEL, GATEWAY_LABEL, WAYPOINT_CLASS, ServiceRef, Workload
 from mesh.deciding import refused_at_port, with_identity
 from mesh.errors import UnknownWorkloadError
 from mesh.snapshot import Snapshot
@@ -133,3 +135,118 @@ def test_workloads_whose_ports_take_different_things_are_told_apart() -> None:
     )
     with pytest.raises(UnknownWorkloadError, match="name it"):
         snapshot.find(workload=None, principal=PRINCIPAL, address=None)
+
+
+# One snapshot after the other
+
+EVERYBODY = Policy(namespace="istio-system", name="all", rules=(Rule(),))
+FOR_DB = Policy(namespace="shop", name="for-db", selector={"app": "db"})
+ELSEWHERE = Policy(namespace="ops", name="elsewhere", rules=(Rule(),))
+OPS = Workload(namespace="ops", name="api", labels={"app": "api"})
+
+
+def after(previous: Snapshot | None, *policies: Policy, config: MeshConfig | None = None) -> Snapshot:
+    return Snapshot(
+        policies=policies, workloads=(API, DB, OPS), config=config or MeshConfig(), revision="r", previous=previous
+    )
+
+
+def test_what_the_same_policies_compile_to_is_shared_with_the_snapshot_before() -> None:
+    before = after(None, FOR_DB, ELSEWHERE)
+    now = after(before, replace(FOR_DB, action=Action.DENY, rules=(Rule(),)), ELSEWHERE)
+    assert now.tree(API) is before.tree(API)
+    assert now.guard(OPS) is before.guard(OPS)
+    assert now.tree(DB) is not before.tree(DB)
+    assert now.tree(DB).decide(Attributes()).verdict is Verdict.DENY
+
+
+def test_a_policy_that_only_moved_is_not_compiled_again_and_its_place_is_the_new_one() -> None:
+    def at(line: int) -> Policy:
+        return replace(FOR_DB, spans={("spec", "rules", 0): Span("f.yaml", line, 1, line, 2)})
+
+    first = after(None, at(1), ELSEWHERE)
+    second = after(first, ELSEWHERE, at(2))
+    third = after(second, at(3))
+    assert first.tree(DB) is second.tree(DB) is third.tree(DB)
+    places = [snapshot.place(Match("shop/for-db", 0)) for snapshot in (first, second, third)]
+    assert [place.line for place in places if place is not None] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("config", [MeshConfig(trust_domain="td.example"), MeshConfig(trust_domain_aliases=("old",))])
+def test_with_other_trust_domains_everything_is_compiled_again(config: MeshConfig) -> None:
+    source = Source(principals=("cluster.local/ns/a/sa/b",))
+    policy = Policy(namespace="shop", name="web", rules=(Rule(sources=(source,)),))
+    before = after(None, policy)
+    assert after(before, policy).tree(API) is before.tree(API)
+    assert after(before, policy, config=config).tree(API) is not before.tree(API)
+
+
+def test_with_another_root_namespace_its_policies_are_for_everybody() -> None:
+    before = after(None, ELSEWHERE, EVERYBODY)
+    now = after(before, ELSEWHERE, EVERYBODY, config=MeshConfig(root_namespace="ops"))
+    matches = [snapshot.tree(API).decide(Attributes()).match for snapshot in (before, now)]
+    assert matches == [Match("istio-system/all", 0), Match("ops/elsewhere", 0)]
+
+
+@pytest.mark.parametrize("namespace", ["shop", "istio-system"])
+def test_tokens_and_ports_follow_their_own_policies(namespace: str) -> None:
+    def mesh(previous: Snapshot | None, issuer: str, mode: MtlsMode) -> Snapshot:
+        tokens = RequestAuthentication(namespace=namespace, name="t", jwt_rules=(JwtRule(issuer=issuer),))
+        peers = PeerAuthentication(namespace=namespace, name="p", mode=mode)
+        return Snapshot(
+            policies=(FOR_DB,),
+            request_authentications=(tokens,),
+            peer_authentications=(peers,),
+            workloads=(API, OPS),
+            config=MeshConfig(),
+            revision="r",
+            previous=previous,
+        )
+
+    first = mesh(None, "a", MtlsMode.STRICT)
+    second = mesh(first, "b", MtlsMode.STRICT)
+    third = mesh(second, "b", MtlsMode.DISABLE)
+    assert [snapshot.guard(API).jwt_rules[0].issuer for snapshot in (first, second, third)] == ["a", "b", "b"]
+    modes = [snapshot.port_mode(API, 8080).mode for snapshot in (first, second, third)]
+    assert modes == [MtlsMode.STRICT, MtlsMode.STRICT, MtlsMode.DISABLE]
+    assert first.tree(API) is third.tree(API)
+
+
+def test_the_chain_of_a_service_follows_the_policies_of_the_namespace_of_the_service() -> None:
+    waypoint = Workload(
+        namespace="shop", name="way", labels={GATEWAY_CLASS_LABEL: WAYPOINT_CLASS, GATEWAY_LABEL: "way"}
+    )
+    service = ServiceRef(namespace="ops", name="api")
+    policy = replace(ELSEWHERE, target_refs=(TargetRef(kind="Service", name="api"),))
+
+    def mesh(previous: Snapshot | None, policy: Policy) -> Snapshot:
+        return Snapshot(
+            policies=(policy, FOR_DB), workloads=(waypoint,), config=MeshConfig(), revision="r", previous=previous
+        )
+
+    before = mesh(None, policy)
+    assert before.tree(waypoint, service).decide(Attributes()).match == Match("ops/elsewhere", 0)
+    same = mesh(before, policy)
+    assert same.tree(waypoint, service) is before.tree(waypoint, service)
+    other = mesh(same, replace(policy, rules=()))
+    assert other.tree(waypoint, service).decide(Attributes()).match is None
+
+
+def test_what_is_kept_of_workloads_that_are_spelled_out_does_not_grow_from_snapshot_to_snapshot() -> None:
+    snapshot = after(None, FOR_DB, ELSEWHERE)
+    sizes = set()
+    for number in range(3):
+        for spelled_out in range(2000):
+            snapshot.guard(Workload(namespace="shop", name="", labels={"app": f"{number}-{spelled_out}"}))
+        sizes.add(len(snapshot.guards.by_asked))
+        snapshot = after(snapshot, FOR_DB)
+    assert sizes == {1024 + 3}
+    assert snapshot.tree(API) is snapshot.tree(replace(API, name="api2"))
+
+
+def test_workloads_that_are_no_more_are_forgotten() -> None:
+    snapshot = after(None, FOR_DB)
+    for number in range(5):
+        pods = [Workload(namespace="shop", name="api", labels={"app": "api", "hash": f"{number}"})]
+        snapshot = Snapshot(policies=(FOR_DB,), workloads=pods, config=MeshConfig(), revision="r", previous=snapshot)
+        assert (len(snapshot.guards.by_asked), len(snapshot.guards.trees)) == (1, 1)
