@@ -58,7 +58,7 @@ bench: $(VENV)/.bench ## the figures in docs/performance.md, measured here
 	$(BIN)/python -m benchmarks
 
 lock: ## resolve requirements.lock anew (needs uv)
-	$(LOCK) --extra demo --extra dev --upgrade -o requirements.lock
+	$(LOCK) --extra demo --extra dev --extra pkcs11 --extra postgresql --upgrade -o requirements.lock
 	$(LOCK) --all-extras --constraint requirements.lock -o benchmarks/requirements.lock
 
 clean: ## remove what the targets made
