@@ -1,8 +1,17 @@
 """Errors: every reason for which the authority issues nothing."""
 
 from datetime import datetime, timedelta
+from enum import Enum
 
-__all__ = ["AuthorityError", "RecheckError", "RefusedKeyError", "RefusedLifetimeError", "RefusedNameError"]
+__all__ = [
+    "AuthorityError",
+    "CsrError",
+    "CsrFault",
+    "RecheckError",
+    "RefusedKeyError",
+    "RefusedLifetimeError",
+    "RefusedNameError",
+]
 
 
 class AuthorityError(Exception):
@@ -45,3 +54,24 @@ class RecheckError(AuthorityError):
     def __init__(self, found: str) -> None:
         super().__init__(f"signed certificate withheld: {found}")
         self.found = found
+
+
+class CsrFault(Enum):
+    """What may be wrong with a certificate signing request, in the order in which it is found. The values are stable codes."""
+
+    MISSING = "csr-missing"
+    TOO_LONG = "csr-too-long"
+    MALFORMED = "csr-malformed"
+    KEY = "csr-key"
+    SIGNATURE = "csr-signature"
+    ASKS_FOR_MORE = "csr-asks-for-more"
+    NAME = "csr-name"
+
+
+class CsrError(AuthorityError):
+    """A certificate signing request is refused: it has `fault`, and `reason` says where."""
+
+    def __init__(self, fault: CsrFault, reason: str) -> None:
+        super().__init__(f"certificate signing request refused: {reason}")
+        self.fault = fault
+        self.reason = reason
