@@ -7,9 +7,9 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
 
-from authn.base64url import decode
 from authn.errors import InvalidJwkSetError, excerpt
-from authn.strict_json import parse_object
+from identity.base64url import decode
+from identity.strict_json import parse_object
 
 __all__ = ["MAX_JWK_SET", "MAX_KEYS", "Jwk", "JwkSet", "PublicKey"]
 

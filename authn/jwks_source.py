@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from authn.errors import InvalidJwkSetError, excerpt, shown
 from authn.jwk import JwkSet
 from authn.jwks_fetch import Fetcher, FetchError
-from authn.strict_json import parse_object
 from authz.request_authentication import JwtRule
+from identity.strict_json import parse_object
 
 __all__ = ["FetchedKeys", "Source"]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from authn.base64url import decode
 from authn.errors import InvalidTokenError, excerpt
 from authn.status import MAX_TOKEN, JwtStatus
-from authn.strict_json import parse_object
 from authz.record import record
+from identity.base64url import decode
+from identity.strict_json import parse_object
 
 __all__ = ["UnverifiedToken"]
 

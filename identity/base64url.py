@@ -1,4 +1,4 @@
-"""Base64url as Envoy reads it: the segments of a token, the numbers of a key."""
+"""Base64url as Envoy and SPIFFE read it: the segments of a token, the numbers of a key."""
 
 import re
 from base64 import urlsafe_b64decode

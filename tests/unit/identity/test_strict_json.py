@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authn.strict_json import MAX_DEPTH, parse_object
+from identity.strict_json import MAX_DEPTH, parse_object
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**52), 2**52) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
