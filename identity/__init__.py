@@ -1,14 +1,21 @@
 """SPIFFE names and documents as values, and verifying them. No I/O; time is an argument."""
 
-from identity.bundle import Bundle
+from identity.bundle import Bundle, JwtAuthority
+from identity.bundle_document import jwt_keys_document, oidc_keys_document, parse_bundle, to_document
 from identity.errors import (
     IdentityError,
+    InvalidBundleError,
+    InvalidJwkError,
+    InvalidJwtSvidError,
     InvalidSpiffeIdError,
     InvalidTrustDomainError,
+    JwtFault,
     Step,
     SvidVerificationError,
     WeakKeyError,
 )
+from identity.jwk import read_jwk, to_jwk
+from identity.jwt_svid import JwtSvid, verify_jwt_svid
 from identity.public_key import PublicKey, require_strong_key
 from identity.spiffe_id import SpiffeId, TrustDomain, WorkloadName
 from identity.x509_svid import MAX_CHAIN, PrivateKey, X509Svid, verify_x509_svid
@@ -17,8 +24,14 @@ __all__ = [
     "MAX_CHAIN",
     "Bundle",
     "IdentityError",
+    "InvalidBundleError",
+    "InvalidJwkError",
+    "InvalidJwtSvidError",
     "InvalidSpiffeIdError",
     "InvalidTrustDomainError",
+    "JwtAuthority",
+    "JwtFault",
+    "JwtSvid",
     "PrivateKey",
     "PublicKey",
     "SpiffeId",
@@ -28,6 +41,13 @@ __all__ = [
     "WeakKeyError",
     "WorkloadName",
     "X509Svid",
+    "jwt_keys_document",
+    "oidc_keys_document",
+    "parse_bundle",
+    "read_jwk",
     "require_strong_key",
+    "to_document",
+    "to_jwk",
+    "verify_jwt_svid",
     "verify_x509_svid",
 ]

@@ -4,8 +4,12 @@ from enum import Enum
 
 __all__ = [
     "IdentityError",
+    "InvalidBundleError",
+    "InvalidJwkError",
+    "InvalidJwtSvidError",
     "InvalidSpiffeIdError",
     "InvalidTrustDomainError",
+    "JwtFault",
     "Step",
     "SvidVerificationError",
     "WeakKeyError",
@@ -41,6 +45,45 @@ class WeakKeyError(IdentityError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"public key refused: {reason}")
+        self.reason = reason
+
+
+class InvalidJwkError(IdentityError):
+    """A JWK is no public key that may sign SVIDs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid JWK: {reason}")
+        self.reason = reason
+
+
+class InvalidBundleError(IdentityError):
+    """A document is no SPIFFE bundle."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid bundle: {reason}")
+        self.reason = reason
+
+
+class JwtFault(Enum):
+    """What may be wrong with a JWT-SVID, in the order in which it is found."""
+
+    MALFORMED = "malformed"
+    HEADER = "header"
+    KEY_ID = "key id"
+    SUBJECT = "subject"
+    EXPIRY = "expiry"
+    AUDIENCE = "audience"
+    TRUST_DOMAIN = "trust domain"
+    KEY = "key"
+    SIGNATURE = "signature"
+
+
+class InvalidJwtSvidError(IdentityError):
+    """A JWT-SVID proves nothing. Neither `fault` nor `reason` shows any of the token but its names."""
+
+    def __init__(self, fault: JwtFault, reason: str) -> None:
+        super().__init__(f"JWT-SVID refused: {reason}")
+        self.fault = fault
         self.reason = reason
 
 

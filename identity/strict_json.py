@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 __all__ = ["MAX_DEPTH", "parse_object"]
@@ -16,10 +16,11 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _EXACT = 2**53
 
 
-def parse_object(text: bytes) -> dict[str, object]:
+def parse_object(text: bytes, *, integer: Callable[[str], float] | None = None) -> dict[str, object]:
     """The members of the object that `text` is.
 
-    Numbers are what a double holds of them, as in Envoy, integers where they are whole and exact.
+    Numbers are what a double holds of them, as in Envoy, integers where they are whole and exact. `integer` reads those without
+    point and exponent otherwise; `int` takes them as they are.
 
     Raises:
         ValueError: it is no JSON in UTF-8, or no object; it nests too deep, names a member twice, has a number beyond a
@@ -35,7 +36,7 @@ def parse_object(text: bytes) -> dict[str, object]:
         decoded,
         object_pairs_hook=_members,
         parse_float=_number,
-        parse_int=_number,
+        parse_int=integer or _number,
         parse_constant=_no_constant,
     )
     if not isinstance(value, dict):

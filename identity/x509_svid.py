@@ -6,11 +6,12 @@ Numbers such as 5.2 are sections of the X509-SVID standard; those of RFC 5280 sa
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
@@ -33,6 +34,7 @@ _SIGNATURES = frozenset(
         SignatureAlgorithmOID.ECDSA_WITH_SHA256,
         SignatureAlgorithmOID.ECDSA_WITH_SHA384,
         SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+        SignatureAlgorithmOID.ED25519,
         SignatureAlgorithmOID.RSA_WITH_SHA256,
         SignatureAlgorithmOID.RSA_WITH_SHA384,
         SignatureAlgorithmOID.RSA_WITH_SHA512,
@@ -107,7 +109,7 @@ def verify_x509_svid(chain: Sequence[x509.Certificate], bundles: Iterable[Bundle
     contents = [_read(certificate, position) for position, certificate in enumerate(chain)]
     for content in contents:
         if content.certificate.signature_algorithm_oid not in _SIGNATURES:
-            raise content.refused(Step.CONTENT, "signature algorithm is none of ECDSA or RSA with SHA-2")
+            raise content.refused(Step.CONTENT, "signature algorithm is none of ECDSA or RSA with SHA-2, nor Ed25519")
     leaf = contents[0]
 
     # (3) 2, 3.1, 5.2: exactly one URI, a SPIFFE ID, with a path.
@@ -157,7 +159,7 @@ def _read(certificate: x509.Certificate, position: int) -> _Content:
         version = certificate.version
         serial_number = certificate.serial_number
         extensions = certificate.extensions
-        require_strong_key(certificate.public_key())
+        _require_strong_key(certificate, position)
         names = _value(extensions, x509.SubjectAlternativeName)
         constraints = _value(extensions, x509.BasicConstraints)
         purposes = _value(extensions, x509.ExtendedKeyUsage)
@@ -190,6 +192,19 @@ def _read(certificate: x509.Certificate, position: int) -> _Content:
         if extension.critical and extension.oid not in _MAY_BE_CRITICAL:
             raise refused(f"critical extension {extension.oid.dotted_string} is not understood")
     return content
+
+
+# Bundles are ours and stay the same for weeks; what strangers send is never remembered.
+@lru_cache(maxsize=64)
+def _read_authority(certificate: x509.Certificate, position: int) -> _Content:
+    return _read(certificate, position)
+
+
+def _require_strong_key(certificate: x509.Certificate, position: int) -> None:
+    key = certificate.public_key()
+    # X509-SVID names no algorithms. Those who sign may do so with Ed25519; what a TLS stack takes from a peer is less.
+    if position == 0 or not isinstance(key, ed25519.Ed25519PublicKey):
+        require_strong_key(key)
 
 
 def _extension(extensions: x509.Extensions, kind: type[T]) -> x509.Extension[T] | None:
@@ -246,7 +261,7 @@ def _require_path(chain: list[_Content], bundle: Bundle, at: datetime) -> None:
             if not _is_issued_by(content.certificate, authority):
                 continue
             try:
-                _require_sound([*chain[: position + 1], _read(authority, position + 1)], at)
+                _require_sound([*chain[: position + 1], _read_authority(authority, position + 1)], at)
             except SvidVerificationError as error:
                 # Another authority may have the same key and a later end, or a later certificate another way up.
                 refusal = refusal or error
