@@ -6,6 +6,7 @@ from identity.errors import (
     IdentityError,
     InvalidBundleError,
     InvalidJwkError,
+    InvalidJwsError,
     InvalidJwtSvidError,
     InvalidSpiffeIdError,
     InvalidTrustDomainError,
@@ -15,6 +16,7 @@ from identity.errors import (
     WeakKeyError,
 )
 from identity.jwk import read_jwk, to_jwk
+from identity.jws import UnverifiedJws
 from identity.jwt_svid import JwtSvid, verify_jwt_svid
 from identity.public_key import PublicKey, require_strong_key
 from identity.spiffe_id import SpiffeId, TrustDomain, WorkloadName
@@ -26,6 +28,7 @@ __all__ = [
     "IdentityError",
     "InvalidBundleError",
     "InvalidJwkError",
+    "InvalidJwsError",
     "InvalidJwtSvidError",
     "InvalidSpiffeIdError",
     "InvalidTrustDomainError",
@@ -38,6 +41,7 @@ __all__ = [
     "Step",
     "SvidVerificationError",
     "TrustDomain",
+    "UnverifiedJws",
     "WeakKeyError",
     "WorkloadName",
     "X509Svid",

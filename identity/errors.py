@@ -6,6 +6,7 @@ __all__ = [
     "IdentityError",
     "InvalidBundleError",
     "InvalidJwkError",
+    "InvalidJwsError",
     "InvalidJwtSvidError",
     "InvalidSpiffeIdError",
     "InvalidTrustDomainError",
@@ -61,6 +62,14 @@ class InvalidBundleError(IdentityError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"invalid bundle: {reason}")
+        self.reason = reason
+
+
+class InvalidJwsError(IdentityError):
+    """A text is no signed token that could prove anything. `reason` shows none of it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid token: {reason}")
         self.reason = reason
 
 

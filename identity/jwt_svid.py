@@ -1,49 +1,25 @@
-"""JWT-SVIDs: tokens that prove a SPIFFE ID to whoever is named in them (JWT-SVID standard).
+"""JWT-SVIDs: tokens that prove a SPIFFE ID to whoever is named in them.
 
-Numbers such as 4.1 are sections of that standard.
+Numbers such as 4.1 are sections of the JWT-SVID standard.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import Algorithm, ECAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
-
-from identity.base64url import decode
 from identity.bundle import Bundle
-from identity.errors import InvalidJwtSvidError, InvalidSpiffeIdError, JwtFault
-from identity.public_key import PublicKey
+from identity.errors import InvalidJwsError, InvalidJwtSvidError, InvalidSpiffeIdError, JwtFault
+from identity.jws import UnverifiedJws
 from identity.spiffe_id import SpiffeId
-from identity.strict_json import parse_object
 
-__all__ = ["LEEWAY", "MAX_TOKEN", "JwtSvid", "verify_jwt_svid"]
-
-MAX_TOKEN = 16 * 1024
-"""The longest token that is looked at, in characters."""
+__all__ = ["LEEWAY", "JwtSvid", "verify_jwt_svid"]
 
 LEEWAY = timedelta(seconds=60)
 """By how much the clocks of issuer and verifier may differ."""
 
-_PARTS = 3
+_HEADER = frozenset({"alg", "kid", "typ"})
 _TYPES = (None, "JWT", "JOSE")
-# RFC 7519 2 allows any number; one beyond it is a mistake, or an attempt to never expire.
-_LATEST = 253402300799  # the end of the year 9999
-
-# 2.2: nothing symmetric, no EdDSA, and "none" least of all. The key must be of the kind and curve (RFC 7518 3.4).
-_RSA: Mapping[str, Algorithm] = {
-    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
-    "RS384": RSAAlgorithm(RSAAlgorithm.SHA384),
-    "RS512": RSAAlgorithm(RSAAlgorithm.SHA512),
-    "PS256": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA256),
-    "PS384": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA384),
-    "PS512": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA512),
-}
-_EC: Mapping[str, tuple[str, Algorithm]] = {
-    "ES256": ("secp256r1", ECAlgorithm(ECAlgorithm.SHA256)),
-    "ES384": ("secp384r1", ECAlgorithm(ECAlgorithm.SHA384)),
-}
-_ALGORITHMS = frozenset({*_RSA, *_EC, "ES512"})
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,65 +41,39 @@ def verify_jwt_svid(token: str, bundles: Iterable[Bundle], *, audience: str, at:
     """
     if at.tzinfo is None:
         raise ValueError("`at` needs a time zone")
-    # (1) 2: a compact JWS, of which nothing is believed before the end.
-    if len(token) > MAX_TOKEN:
-        raise InvalidJwtSvidError(JwtFault.MALFORMED, f"token has {len(token)} characters, more than {MAX_TOKEN}")
-    parts = token.split(".")
-    if len(parts) != _PARTS or not all(parts):
-        raise InvalidJwtSvidError(JwtFault.MALFORMED, "token is no compact JWS")
-    header, claims = _object(parts[0], "header"), _object(parts[1], "claims")
-    signature = _decoded(parts[2], "signature")
-    # (2) 2.1 to 2.3: the header has `alg`, `kid` and `typ`, and no other, for each would have to be understood.
-    algorithm = _algorithm(header)
-    key_id = header.get("kid")
-    if not isinstance(key_id, str) or not key_id:
+    # (1) 2: a compact JWS with an algorithm of 2.2.
+    try:
+        jws = UnverifiedJws.parse(token)
+    except InvalidJwsError as error:
+        raise InvalidJwtSvidError(JwtFault.MALFORMED, error.reason) from error
+    # (2) 2.1, 2.3: no header but these, for any other would have to be understood.
+    if jws.header.keys() - _HEADER:
+        raise InvalidJwtSvidError(JwtFault.HEADER, "token header has more than `alg`, `kid` and `typ`")
+    if jws.header.get("typ") not in _TYPES:
+        raise InvalidJwtSvidError(JwtFault.HEADER, "token header has a `typ` that is neither JWT nor JOSE")
+    if not jws.key_id:
         raise InvalidJwtSvidError(JwtFault.KEY_ID, "token header missing key id")
     # (3) 3.1 to 3.3: the claims.
-    spiffe_id = _subject(claims)
-    expires = _expiry(claims, at)
-    meant_for = _audience(claims, audience)
+    spiffe_id = _subject(jws)
+    expires = _expiry(jws, at)
+    _require_audience(jws.audience, audience)
     # (4) 4: the keys of the subject's own trust domain.
     found = [bundle for bundle in bundles if bundle.trust_domain == spiffe_id.trust_domain]
     if len(found) != 1:
         name = spiffe_id.trust_domain.name
         raise InvalidJwtSvidError(JwtFault.TRUST_DOMAIN, f"no keys found for trust domain {name!r}")
-    key = next((each.public_key for each in found[0].jwt_authorities if each.key_id == key_id), None)
+    key = next((each.public_key for each in found[0].jwt_authorities if each.key_id == jws.key_id), None)
     if key is None:
         raise InvalidJwtSvidError(JwtFault.KEY, "no key of the trust domain has the token's key id")
     # (5) The signature, over the very characters that were read.
-    if not _is_signed(f"{parts[0]}.{parts[1]}".encode("ascii"), signature, algorithm, key):
+    if not jws.is_by(key):
         raise InvalidJwtSvidError(JwtFault.SIGNATURE, "token signature is not by the key that it names")
-    return JwtSvid(spiffe_id, meant_for, expires, claims)
+    return JwtSvid(spiffe_id, jws.audience, expires, jws.claims)
 
 
-def _decoded(part: str, name: str) -> bytes:
-    try:
-        return decode(part)
-    except ValueError as error:
-        raise InvalidJwtSvidError(JwtFault.MALFORMED, f"token {name} is no base64url") from error
-
-
-def _object(part: str, name: str) -> dict[str, object]:
-    try:
-        return parse_object(_decoded(part, name))
-    except ValueError as error:
-        raise InvalidJwtSvidError(JwtFault.MALFORMED, f"token {name} is no JSON object that can be read") from error
-
-
-def _algorithm(header: Mapping[str, object]) -> str:
-    if header.keys() - {"alg", "kid", "typ"}:
-        raise InvalidJwtSvidError(JwtFault.HEADER, "token header has more than `alg`, `kid` and `typ`")
-    if header.get("typ") not in _TYPES:
-        raise InvalidJwtSvidError(JwtFault.HEADER, "token header has a `typ` that is neither JWT nor JOSE")
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
-        raise InvalidJwtSvidError(JwtFault.HEADER, "token header has no `alg` that JWT-SVIDs are signed with")
-    return algorithm
-
-
-def _subject(claims: Mapping[str, object]) -> SpiffeId:
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject:
+def _subject(jws: UnverifiedJws) -> SpiffeId:
+    subject = jws.text("sub")
+    if subject is None:
         raise InvalidJwtSvidError(JwtFault.SUBJECT, "token missing subject claim")
     try:
         spiffe_id = SpiffeId.parse(subject)
@@ -134,44 +84,23 @@ def _subject(claims: Mapping[str, object]) -> SpiffeId:
     return spiffe_id
 
 
-def _expiry(claims: Mapping[str, object], at: datetime) -> datetime:
-    if "exp" not in claims:
+def _expiry(jws: UnverifiedJws, at: datetime) -> datetime:
+    try:
+        expires, *begins = jws.time("exp"), jws.time("nbf"), jws.time("iat")
+    except InvalidJwsError as error:
+        raise InvalidJwtSvidError(JwtFault.EXPIRY, error.reason) from error
+    if expires is None:
         raise InvalidJwtSvidError(JwtFault.EXPIRY, "token missing exp claim")
-    expires = _seconds(claims, "exp")
     if at > expires + LEEWAY:
         raise InvalidJwtSvidError(JwtFault.EXPIRY, "token has expired")
-    for name in ("nbf", "iat"):
-        if name in claims and at + LEEWAY < _seconds(claims, name):
-            raise InvalidJwtSvidError(JwtFault.EXPIRY, "token is not valid yet")
+    if any(begin is not None and at + LEEWAY < begin for begin in begins):
+        raise InvalidJwtSvidError(JwtFault.EXPIRY, "token is not valid yet")
     return expires
 
 
-def _seconds(claims: Mapping[str, object], name: str) -> datetime:
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
-        raise InvalidJwtSvidError(JwtFault.EXPIRY, f"token has a claim {name} that is no time")
-    return datetime.fromtimestamp(value, UTC)
-
-
-def _audience(claims: Mapping[str, object], wanted: str) -> tuple[str, ...]:
-    found = claims.get("aud")
-    audiences = [found] if isinstance(found, str) else found
-    if not isinstance(audiences, list) or not all(isinstance(each, str) for each in audiences) or not audiences:
+def _require_audience(found: tuple[str, ...], wanted: str) -> None:
+    if not found:
         raise InvalidJwtSvidError(JwtFault.AUDIENCE, "token missing aud claim")
-    if wanted not in audiences:
-        raise InvalidJwtSvidError(
-            JwtFault.AUDIENCE,
-            f"expected audience in {[wanted]!r} (audience={[each[:256] for each in audiences[:8]]!r})",
-        )
-    return tuple(audiences)
-
-
-def _is_signed(signed: bytes, signature: bytes, algorithm: str, key: PublicKey) -> bool:
-    """Whether the key made the signature. The kind of the key has the last word on the algorithm, not the token."""
-    match key:
-        case rsa.RSAPublicKey():
-            of_rsa = _RSA.get(algorithm)
-            return of_rsa is not None and of_rsa.verify(signed, key, signature)
-        case ec.EllipticCurvePublicKey():
-            curve, of_ec = _EC.get(algorithm, ("", None))
-            return of_ec is not None and key.curve.name == curve and of_ec.verify(signed, key, signature)
+    if wanted not in found:
+        shown = [each[:256] for each in found[:_SHOWN]]
+        raise InvalidJwtSvidError(JwtFault.AUDIENCE, f"expected audience in {[wanted]!r} (audience={shown!r})")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity import Bundle, InvalidJwtSvidError, JwtAuthority, JwtFault, SpiffeId, TrustDomain, verify_jwt_svid
-from identity.jwt_svid import LEEWAY, MAX_TOKEN
+from identity.jws import MAX_TOKEN
+from identity.jwt_svid import LEEWAY
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TD = TrustDomain.parse("td.example")
@@ -102,17 +103,17 @@ def test_an_audience_may_be_one_string() -> None:
         (f"{part(b'{')}.{part(CLAIMS)}.AA", JwtFault.MALFORMED),
         (f"{part({'alg': 'ES256'})}.{part(CLAIMS)}.A*A", JwtFault.MALFORMED),
         (f"{part({'alg': 'ES256', 'kid': 'ec'})}.{part(TWICE)}.AA", JwtFault.MALFORMED),
-        (token(header={"alg": "none"}), JwtFault.HEADER),
-        (token(header={"alg": "HS256"}), JwtFault.HEADER),
-        (token(header={"alg": "EdDSA"}), JwtFault.HEADER),
-        (token(header={"alg": ["ES256"]}), JwtFault.HEADER),
+        (token(header={"alg": "none"}), JwtFault.MALFORMED),
+        (token(header={"alg": "HS256"}), JwtFault.MALFORMED),
+        (token(header={"alg": "EdDSA"}), JwtFault.MALFORMED),
+        (token(header={"alg": ["ES256"]}), JwtFault.MALFORMED),
         (token(header={"typ": "at+jwt"}), JwtFault.HEADER),
         (token(header={"typ": 1}), JwtFault.HEADER),
-        (token(header={"crit": ["b64"]}), JwtFault.HEADER),
+        (token(header={"crit": ["b64"]}), JwtFault.MALFORMED),
         (token(header={"jwk": {}}), JwtFault.HEADER),
         (token(header={"kid": ...}), JwtFault.KEY_ID),
         (token(header={"kid": ""}), JwtFault.KEY_ID),
-        (token(header={"kid": 1}), JwtFault.KEY_ID),
+        (token(header={"kid": 1}), JwtFault.MALFORMED),
         (token(sub=...), JwtFault.SUBJECT),
         (token(sub=""), JwtFault.SUBJECT),
         (token(sub="web"), JwtFault.SUBJECT),
