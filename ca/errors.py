@@ -4,18 +4,128 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 __all__ = [
+    "AttestationError",
     "AuthorityError",
     "CsrError",
     "CsrFault",
+    "DamagedKeyError",
+    "ExposedKeyError",
+    "IllegalMoveError",
+    "InvalidSelectorError",
+    "KeyExistsError",
+    "KeyStoreError",
+    "NotReadyError",
+    "PluggedError",
     "RecheckError",
     "RefusedKeyError",
     "RefusedLifetimeError",
     "RefusedNameError",
+    "RefusedSettingsError",
+    "UnknownKeyError",
+    "WrongPassphraseError",
 ]
 
 
 class AuthorityError(Exception):
     """The base of all errors of this package. None of them carries a private key."""
+
+
+class AttestationError(AuthorityError):
+    """A caller is not who it would have to be. `reason` is for the audit log: callers hear one text, whatever it is."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"attestation failed: {reason}")
+        self.reason = reason
+
+
+class InvalidSelectorError(AuthorityError):
+    """`text` is no selector."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"invalid selector {text!r}: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class KeyStoreError(AuthorityError):
+    """The private key at `place` cannot be had: `reason`. Neither says anything of what the key is."""
+
+    def __init__(self, place: str, reason: str, remedy: str = "") -> None:
+        super().__init__(f"key store {place}: {reason}" + (f"; {remedy}" if remedy else ""))
+        self.place = place
+        self.reason = reason
+        self.remedy = remedy
+
+
+class DamagedKeyError(KeyStoreError):
+    """What is kept is not what was written."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, f"the key is damaged: {reason}", "restore it from a backup")
+
+
+class ExposedKeyError(KeyStoreError):
+    """Others than us may have had their hands on what is kept."""
+
+
+class KeyExistsError(KeyStoreError):
+    """There is a key of that name, and it stays as it is."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "there is a key of that name already", "choose another")
+
+
+class UnknownKeyError(KeyStoreError):
+    """There is no key of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "there is no key of that name", "look whether it is the right key store")
+
+
+class WrongPassphraseError(KeyStoreError):
+    """The passphrase or PIN is not the one that the key was kept under."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            place, "the passphrase does not open it, or it was put under another name", "give the right one"
+        )
+
+
+class IllegalMoveError(AuthorityError):
+    """A signing authority cannot go from one phase to that other."""
+
+    def __init__(self, slot: str, before: str, after: str) -> None:
+        super().__init__(f"signing authority {slot} is {before} and cannot become {after}")
+        self.slot = slot
+        self.before = before
+        self.after = after
+
+
+class NotReadyError(AuthorityError):
+    """Nothing can be signed: `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the authority is not ready: {reason}")
+        self.reason = reason
+
+
+class PluggedError(AuthorityError):
+    """The files of a plugged-in authority do not make one: what is wrong, in which file, and what to do about it."""
+
+    def __init__(self, place: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{place}: {reason}; {remedy}")
+        self.place = place
+        self.reason = reason
+        self.remedy = remedy
+
+
+class RefusedSettingsError(AuthorityError):
+    """The lifetimes that were asked for let something outlive what it rests on."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(f"setting `{setting}` refused: {reason}")
+        self.setting = setting
+        self.reason = reason
 
 
 class RefusedNameError(AuthorityError):
