@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import grpc
@@ -105,7 +104,7 @@ class AuthorizationService:
             return _refused(str(error))
         destination = asked.destination
         if self._workload is not None:
-            destination = replace(destination, workload=self._workload)
+            destination = destination._replace(workload=self._workload)
         try:
             workload = snapshot.find(
                 workload=destination.workload, principal=destination.principal, address=destination.address
@@ -118,7 +117,7 @@ class AuthorizationService:
         except (MalformedRequestError, UnknownWorkloadError) as error:
             return _refused(str(error), destination, asked.attributes)
         decision, attributes, passed = await self._stages.decide(guard, request, ways, seconds=seconds)
-        return _Decided(decision, replace(destination, workload=workload.id), attributes, consulted, passed)
+        return _Decided(decision, destination._replace(workload=workload.id), attributes, consulted, passed)
 
 
 def _refused(reason: str, destination: Destination | None = None, attributes: Attributes | None = None) -> _Decided:

@@ -4,8 +4,9 @@ What Envoy puts where is described in `docs/envoy.md`, with what a real Envoy wa
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from ipaddress import IPv4Address
 from itertools import product
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -41,8 +42,7 @@ class MalformedRequestError(Exception):
     """A CheckRequest that says something unreadable. It is denied; `str()` is the reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class Destination(NamedTuple):
     """What a CheckRequest says about where the request goes; the first that is given decides."""
 
     workload: str | None
@@ -51,8 +51,7 @@ class Destination:
     service: ServiceRef | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """A question: the facts, where the request goes, and whether its header lines came joined into one.
 
     Its remote address is as a sidecar takes it.
@@ -71,29 +70,33 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
             reads as an absent one, which would satisfy every `not…`.
     """
     context = request.attributes
-    source_ip, _ = _address(context.source.address, "source")
-    destination_ip, destination_port = _address(context.destination.address, "destination")
+    source, target = context.source, context.destination
+    source_ip, _ = _address(source.address, "source")
+    destination_ip, destination_port = _address(target.address, "destination")
+    extensions = context.context_extensions
     destination = Destination(
-        workload=_workload(context.context_extensions, context.destination.labels),
-        principal=context.destination.principal or None,
-        address=str(destination_ip),
-        service=_service(context.context_extensions),
+        workload=_workload(extensions, target.labels),
+        principal=target.principal or None,
+        address=_canonical(target.address.socket_address.address, destination_ip),
+        service=_service(extensions),
     )
     sni = context.tls_session.sni or None
     if context.HasField("request"):
-        if not context.request.HasField("http"):
+        asked = context.request
+        if not asked.HasField("http"):
             raise MalformedRequestError("the request is of an unknown kind")
-        http = _http(context.request.http)
-        remote_ip = remote_address(
-            http.headers.get("x-forwarded-for", ()), source_ip, ProxyKind.SIDECAR, trusted_proxies=0
-        )
+        http = _http(asked.http)
+        forwarded_for = http.headers.get("x-forwarded-for")
+        remote_ip: Address | None = source_ip
+        if forwarded_for is not None:
+            remote_ip = remote_address(forwarded_for, source_ip, ProxyKind.SIDECAR, trusted_proxies=0)
     else:
         http, remote_ip = _NO_HTTP, source_ip
         # The network filter also puts the server name into the service, and only there unless it is told otherwise.
-        sni = sni or context.destination.service or None
+        sni = sni or target.service or None
     attributes = Attributes(
-        protocol=Protocol.TCP if http is _NO_HTTP else Protocol.HTTP,
-        identities=_identities(context.source),
+        protocol=_TCP if http is _NO_HTTP else _HTTP,
+        identities=_identities(source),
         source_ip=source_ip,
         remote_ip=remote_ip,
         destination_ip=destination_ip,
@@ -104,9 +107,9 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
         host=http.host,
         scheme=http.scheme,
         headers=http.headers,
-        metadata=_metadata(context.metadata_context.filter_metadata),
+        metadata=_metadata(context.metadata_context.filter_metadata) if context.HasField("metadata_context") else None,
     )
-    return Asked(attributes=attributes, destination=destination, joined=http.joined)
+    return Asked(attributes, destination, http.joined)
 
 
 class _Http(NamedTuple):
@@ -121,19 +124,13 @@ class _Http(NamedTuple):
 
 
 _NO_HTTP = _Http(None, None, None, None, {}, joined=False)
+# Looked up in each request, a member of an enumeration costs as much as a header.
+_HTTP, _TCP = Protocol.HTTP, Protocol.TCP
 
 
 def _http(http: attribute_context_pb2.AttributeContext.HttpRequest) -> _Http:
-    pseudo: dict[str, str] = {}
-    lines: dict[str, list[bytes]] = {}
-    for name, value in _header_lines(http):
-        if name[:1] != ":":
-            if (known := lines.get(name)) is None:
-                lines[name] = [value]
-            else:
-                known.append(value)
-        elif pseudo.setdefault(name, text := value.decode("utf-8", "surrogateescape")) != text:
-            raise MalformedRequestError(f"header {quoted(name)} has two values")
+    lines, joined = _header_lines(http)
+    pseudo = _taken_out(lines)
     method = _given_twice(":method", pseudo, http.method)
     path = _given_twice(":path", pseudo, http.path) or None
     host = _given_twice(":authority", pseudo, http.host)
@@ -141,21 +138,45 @@ def _http(http: attribute_context_pb2.AttributeContext.HttpRequest) -> _Http:
     if not method or host is None or (path is None and method != "CONNECT"):
         raise MalformedRequestError("the request lacks a method, a path or a host")
     # Nor one whose path has no slash in front, which policies would not know by its name (CVE-2026-33186).
-    if path is not None and not path.startswith("/"):
+    if path is not None and path[:1] != "/":
         raise MalformedRequestError(f"the path {quoted(path)} does not begin with a slash")
-    scheme = _given_twice(":scheme", pseudo, http.scheme)
-    return _Http(method, path, host, scheme, Headers(lines), joined=not http.header_map.headers)
+    return _Http(method, path, host, _given_twice(":scheme", pseudo, http.scheme), Headers(lines), joined)
 
 
-def _header_lines(http: attribute_context_pb2.AttributeContext.HttpRequest) -> Iterator[tuple[str, bytes]]:
-    """The lines, apart and in order where Envoy gives them so, else as it joined them."""
-    lines = http.header_map.headers
+def _header_lines(http: attribute_context_pb2.AttributeContext.HttpRequest) -> tuple[dict[str, list[bytes]], bool]:
+    """The lines by lower-case names, apart and in order where Envoy gives them so, else as it joined them; and which of both."""
+    lines: dict[str, list[bytes]] = {}
+    for line in http.header_map.headers:
+        name, value = line.key, line.raw_value or line.value.encode()
+        if name in lines:
+            lines[name].append(value)
+        else:
+            lines[name] = [value]
     if not lines:
-        for name, value in http.headers.items():
-            yield ascii_lower(name), value.encode()
-    for line in lines:
-        name = line.key
-        yield name.lower() if name.isascii() else ascii_lower(name), line.raw_value or line.value.encode()
+        return _in_lower_case((name, value.encode()) for name, value in http.headers.items()), True
+    # Envoy writes them in lower case, and looking at all of them at once costs less than at each.
+    names = "".join(lines)
+    if names.isascii() and names == names.lower():
+        return lines, False
+    return _in_lower_case((line.key, line.raw_value or line.value.encode()) for line in http.header_map.headers), False
+
+
+def _in_lower_case(pairs: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+    lines: dict[str, list[bytes]] = {}
+    for name, value in pairs:
+        lines.setdefault(ascii_lower(name), []).append(value)
+    return lines
+
+
+def _taken_out(lines: dict[str, list[bytes]]) -> dict[str, str]:
+    """The pseudo-headers, which are no headers from then on."""
+    pseudo: dict[str, str] = {}
+    for name in [name for name in lines if name[:1] == ":"]:
+        value, *others = lines.pop(name)
+        if any(other != value for other in others):
+            raise MalformedRequestError(f"header {quoted(name)} has two values")
+        pseudo[name] = value.decode("utf-8", "surrogateescape")
+    return pseudo
 
 
 def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None:
@@ -169,12 +190,18 @@ def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None
 
 def _workload(*labelled: Mapping[str, str]) -> str | None:
     # One that is given and empty is unknown, not absent: whoever set it meant to name one.
-    return next((labels["workload"] for labels in labelled if "workload" in labels), None)
+    for labels in labelled:
+        if "workload" in labels:
+            return labels["workload"]
+    return None
+
+
+_SERVICES = (("service", False), ("service_entry", True))
 
 
 def _service(extensions: Mapping[str, str]) -> ServiceRef | None:
     """The service whose chain of a waypoint asks."""
-    for name, external in (("service", False), ("service_entry", True)):
+    for name, external in _SERVICES:
         if name in extensions:
             namespace, slash, service = extensions[name].partition("/")
             if not (slash and namespace and service):
@@ -184,8 +211,8 @@ def _service(extensions: Mapping[str, str]) -> ServiceRef | None:
 
 
 def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
-    kind = address.WhichOneof("address")
-    if kind != "socket_address":
+    if not address.HasField("socket_address"):
+        kind = address.WhichOneof("address")
         # RBAC finds a pipe in no CIDR range, so that it passes every `notIpBlocks`.
         found = "missing" if kind is None else f"of kind `{kind}`, where policies compare IP addresses"
         raise MalformedRequestError(f"the {whose} address is {found}")
@@ -194,9 +221,15 @@ def _address(address: address_pb2.Address, whose: str) -> tuple[Address, int]:
         ip = parse_address(socket.address)
     except ValueError as error:
         raise MalformedRequestError(f"the {whose} address {quoted(socket.address)} is no IP address") from error
-    if socket.WhichOneof("port_specifier") != "port_value" or socket.port_value > _MAX_PORT:
+    port = socket.port_value
+    if port > _MAX_PORT or not (port or socket.HasField("port_value")):
         raise MalformedRequestError(f"the {whose} address has no port")
-    return ip, socket.port_value
+    return ip, port
+
+
+def _canonical(text: str, address: Address) -> str:
+    """The address as the registry writes it. That of version 4 has but one form."""
+    return text if isinstance(address, IPv4Address) else str(address)
 
 
 def _metadata(filters: Mapping[str, Struct]) -> dict[str, dict[str, object]] | None:
@@ -286,7 +319,7 @@ def at_gateway(asked: Asked, *, trusted_proxies: int) -> Asked:
     # By the time it asks, a gateway has put its own peer behind what it was sent.
     arrived = ",".join(attributes.headers.get("x-forwarded-for", ())).rpartition(",")[0]
     remote = remote_address((arrived,), attributes.source_ip, ProxyKind.GATEWAY, trusted_proxies=trusted_proxies)
-    return replace(asked, attributes=replace(attributes, remote_ip=remote))
+    return asked._replace(attributes=replace(attributes, remote_ip=remote))
 
 
 def readings(asked: Asked, consulted: frozenset[str]) -> list[Attributes]:
@@ -344,9 +377,14 @@ def to_response(
     facts = (decision.verdict, decision.stage, decision.reason, revision, decision.match, decision.audit)
     if decision.verdict is Verdict.DENY:
         return _denied(facts, decision.denied_with, metadata)
-    if changes or response_headers or metadata:
+    if metadata:
         return bytes(_allowed(facts, changes, response_headers, metadata).SerializeToString())
-    return _unchanged(facts)
+    if not changes and not response_headers:
+        return _unchanged(facts)
+    # A message is its fields one after the other, and the larger half of this one is the same for thousands of requests.
+    if response_headers or any(changes.headers.values()):
+        return _without_changes(facts) + _changes(changes, response_headers)
+    return _without_changes(facts) + _removals(tuple(changes.headers))
 
 
 _Facts = tuple[Verdict, Stage, str, str, Match | None, bool]
@@ -356,6 +394,23 @@ _Facts = tuple[Verdict, Stage, str, str, Match | None, bool]
 @lru_cache(maxsize=4096)
 def _unchanged(facts: _Facts) -> bytes:
     return bytes(_allowed(facts, NO_CHANGES, (), None).SerializeToString())
+
+
+@lru_cache(maxsize=4096)
+def _without_changes(facts: _Facts) -> bytes:
+    answer = _allowed(facts, NO_CHANGES, (), None)
+    answer.ClearField("ok_response")
+    return bytes(answer.SerializeToString())
+
+
+def _changes(changes: Changes, response_headers: Iterable[tuple[str, str]]) -> bytes:
+    answer = external_auth_pb2.CheckResponse(ok_response=_ok(changes, response_headers))
+    return bytes(answer.SerializeToString())
+
+
+@lru_cache(maxsize=1024)
+def _removals(names: tuple[str, ...]) -> bytes:
+    return _changes(Changes(headers=dict.fromkeys(names, ())), ())
 
 
 def _allowed(
