@@ -1,8 +1,11 @@
 """Header lines as Envoy hands them over, decoded when somebody looks."""
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 __all__ = ["Headers"]
+
+T = TypeVar("T")
 
 
 class Headers(Mapping[str, tuple[str, ...]]):
@@ -18,9 +21,19 @@ class Headers(Mapping[str, tuple[str, ...]]):
         self._read: dict[str, tuple[str, ...]] = {}
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
+        if (lines := self._lines(name)) is None:
+            raise KeyError(name)
+        return lines
+
+    # Most of what policies ask for is not there, and the one that comes with `Mapping` learns that from an exception.
+    def get(self, name: str, default: T | None = None) -> tuple[str, ...] | T | None:  # type: ignore[override]  # one form
+        """The lines, `default` if there are none."""
+        return default if (lines := self._lines(name)) is None else lines
+
+    def _lines(self, name: str) -> tuple[str, ...] | None:
         lines = self._read.get(name)
-        if lines is None:
-            lines = self._read[name] = tuple(line.decode("utf-8", "surrogateescape") for line in self._raw[name])
+        if lines is None and (raw := self._raw.get(name)) is not None:
+            lines = self._read[name] = tuple([line.decode("utf-8", "surrogateescape") for line in raw])
         return lines
 
     def __iter__(self) -> Iterator[str]:

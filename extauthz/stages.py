@@ -126,5 +126,7 @@ def _most_restrictive(
     guard: Guard, ways: Sequence[Attributes], allowed_by: frozenset[str]
 ) -> tuple[Decision, Attributes]:
     """The decision, and the reading of the request that led to it: the first that denies, where there are several."""
+    if len(ways) == 1:
+        return guard.tree.decide(ways[0], allowed_by=allowed_by), ways[0]
     decided = [(guard.tree.decide(way, allowed_by=allowed_by), way) for way in ways]
     return next((each for each in decided if each[0].verdict is Verdict.DENY), decided[0])

@@ -172,10 +172,10 @@ def _taken_out(lines: dict[str, list[bytes]]) -> dict[str, str]:
     """The pseudo-headers, which are no headers from then on."""
     pseudo: dict[str, str] = {}
     for name in [name for name in lines if name[:1] == ":"]:
-        value, *others = lines.pop(name)
-        if any(other != value for other in others):
+        values = lines.pop(name)
+        if len(values) > 1 and len(set(values)) > 1:
             raise MalformedRequestError(f"header {quoted(name)} has two values")
-        pseudo[name] = value.decode("utf-8", "surrogateescape")
+        pseudo[name] = values[0].decode("utf-8", "surrogateescape")
     return pseudo
 
 
@@ -183,7 +183,7 @@ def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None
     """A fact that stands both among the headers and in a field of its own, unless the filter leaves headers out."""
     line = pseudo.get(name)
     # A field holds text, so that Envoy puts something else there for bytes that are none.
-    if line is not None and field and field not in (line, utf8(line)):
+    if line is not None and field and field != line and field != utf8(line):
         raise MalformedRequestError(f"header {quoted(name)} is not what the request says beside it")
     return (field or None) if line is None else line
 
