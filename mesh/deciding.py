@@ -1,23 +1,28 @@
 """Deciding a request document against a snapshot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from authn import KeySets, StaticKeys, UnauthenticatedError, authenticate
 from authn.claims import as_policies_see
 from authz.attributes import Attributes
 from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Trigger, Verdict
 from authz.normalization import RefusedPathError, normalize_path
-from authz.peer_authentication import MtlsMode
+from authz.peer_authentication import MtlsMode, PortMode
 from authz.remote_address import remote_address
+from authz.tree import DecisionTree
 from authz.workload import Workload
 from mesh.snapshot import Guard, Snapshot
 from parser.request import RequestDocument
 
 __all__ = [
     "Offline",
+    "TreeDecides",
     "decide",
     "decide_as_sent",
     "decision_document",
+    "destination_of",
     "refused_at_port",
     "unasked",
     "unauthenticated",
@@ -37,7 +42,16 @@ class Offline:
     allowed_by: frozenset[str] = frozenset()
 
 
-def decide(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Decision:
+class TreeDecides(Protocol):
+    """How a tree is asked. Another way than its own is for who wants to see how it decides."""
+
+    def __call__(self, tree: DecisionTree, attributes: Attributes, /, *, allowed_by: frozenset[str]) -> Decision:
+        """The tree's decision."""
+
+
+def decide(
+    snapshot: Snapshot, document: RequestDocument, offline: Offline, tree_decides: TreeDecides = DecisionTree.decide
+) -> Decision:
     """The decision about one request document, without a network.
 
     Claims in the document count as verified; without them the tokens that it carries are verified. A document that names a
@@ -46,27 +60,61 @@ def decide(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> D
     Raises:
         UnknownWorkloadError: Its destination is not among the workloads of the snapshot, and not spelled out.
     """
-    workload = _workload(snapshot, document)
+    workload = destination_of(snapshot, document)
     guard = snapshot.guard(workload, document.destination.service)
-    attributes = _with_port(document.attributes, workload)
-    if (refused := refused_at_port(guard, attributes)) is not None:
-        return refused
-    attributes = with_identity(guard, attributes)
-    allowed = guard.authorizers.passed(attributes.protocol) | offline.allowed_by & guard.authorizers.asked.keys()
-    for trigger in guard.tree.triggered(attributes):
-        if trigger.provider not in allowed:
-            decision = guard.tree.decide(attributes, allowed_by=allowed)
-            return decision if trigger.provider in guard.authorizers.asked else unasked(decision, trigger, guard)
-    if attributes.claims is not None:
-        attributes = replace(attributes, claims=as_policies_see(attributes.claims))
-    elif guard.jwt_rules:
+    attributes = document.attributes
+    port, identities, claims = attributes.destination_port, attributes.identities, attributes.claims
+    if port is None and len(workload.ports) == 1:
+        port = workload.ports[0]
+    mode = guard.mode(port)
+    if not identities and mode.mode is MtlsMode.STRICT:
+        return _plaintext(mode)
+    if mode.mode is MtlsMode.DISABLE:
+        identities = ()
+    providers = guard.tree.providers
+    if providers:
+        # Before tokens are looked at, claims are to be as the document has them.
+        attributes = _with(attributes, port, identities, claims)
+        allowed = guard.authorizers.passed(attributes.protocol) | offline.allowed_by & guard.authorizers.asked.keys()
+        for trigger in guard.tree.triggered(attributes):
+            if trigger.provider not in allowed:
+                decision = tree_decides(guard.tree, attributes, allowed_by=allowed)
+                return decision if trigger.provider in guard.authorizers.asked else unasked(decision, trigger, guard)
+    if claims is not None:
+        claims = as_policies_see(claims)
+    attributes = _with(attributes, port, identities, claims)
+    if claims is None and guard.jwt_rules:
         try:
             attributes = authenticate(guard.jwt_rules, attributes, key_sets=offline.key_sets, at=offline.at).applied_to(
                 attributes
             )
         except UnauthenticatedError as error:
             return unauthenticated(error)
-    return guard.tree.decide(attributes, allowed_by=guard.tree.providers)
+    return tree_decides(guard.tree, attributes, allowed_by=providers)
+
+
+def _with(
+    attributes: Attributes, port: int | None, identities: tuple[str, ...], claims: Mapping[str, object] | None
+) -> Attributes:
+    """The facts with these three, made once and without asking the class for its fields, which costs more than deciding."""
+    if port == attributes.destination_port and identities is attributes.identities and claims is attributes.claims:
+        return attributes
+    return Attributes(
+        protocol=attributes.protocol,
+        identities=identities,
+        source_ip=attributes.source_ip,
+        remote_ip=attributes.remote_ip,
+        destination_ip=attributes.destination_ip,
+        destination_port=port,
+        sni=attributes.sni,
+        method=attributes.method,
+        path=attributes.path,
+        host=attributes.host,
+        scheme=attributes.scheme,
+        headers=attributes.headers,
+        claims=claims,
+        metadata=attributes.metadata,
+    )
 
 
 def unasked(decision: Decision, trigger: Trigger, guard: Guard) -> Decision:
@@ -93,8 +141,12 @@ def refused_at_port(guard: Guard, attributes: Attributes) -> Decision | None:
     """
     if attributes.identities:
         return None
-    mode, by = guard.mode(attributes.destination_port)
-    return _denied(f"plaintext, where PeerAuthentication {by} demands mTLS") if mode is MtlsMode.STRICT else None
+    mode = guard.mode(attributes.destination_port)
+    return _plaintext(mode) if mode.mode is MtlsMode.STRICT else None
+
+
+def _plaintext(mode: PortMode) -> Decision:
+    return _denied(f"plaintext, where PeerAuthentication {mode.by} demands mTLS")
 
 
 def with_identity(guard: Guard, attributes: Attributes) -> Attributes:
@@ -121,7 +173,7 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offli
     config = snapshot.config
     remote = attributes.remote_ip
     if (forwarded_for := attributes.headers.get("x-forwarded-for")) is not None:
-        proxy = _workload(snapshot, document).proxy
+        proxy = destination_of(snapshot, document).proxy
         remote = remote_address(forwarded_for, attributes.source_ip, proxy, trusted_proxies=config.trusted_proxies)
     try:
         path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
@@ -131,18 +183,16 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offli
     return decide(snapshot, replace(document, attributes=as_seen), offline)
 
 
-def _workload(snapshot: Snapshot, document: RequestDocument) -> Workload:
+def destination_of(snapshot: Snapshot, document: RequestDocument) -> Workload:
+    """The workload that a request is for.
+
+    Raises:
+        UnknownWorkloadError: As `decide`.
+    """
     destination = document.destination
     if destination.namespace is not None:
         return Workload(namespace=destination.namespace, name="", labels=destination.labels or {})
     return snapshot.find(workload=destination.workload, principal=destination.principal, address=destination.address)
-
-
-def _with_port(attributes: Attributes, workload: Workload) -> Attributes:
-    """The facts, with the port of a workload that has just one."""
-    if attributes.destination_port is None and len(workload.ports) == 1:
-        return replace(attributes, destination_port=workload.ports[0])
-    return attributes
 
 
 def decision_document(decision: Decision, *, revision: str) -> dict[str, object]:

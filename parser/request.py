@@ -2,12 +2,16 @@
 
 It is read in `check`, in policy tests and in recorded traffic, and written by the server's decision log: the same words
 everywhere. What is not known is an error, for a misspelt fact would silently be an absent one.
+
+There is one reader, of good documents and of bad ones. It is written to go straight through the fields that are given, for
+it reads recorded traffic by the million: what is absent costs a look, and only what is wrong is gone into.
 """
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 
 from authz.attributes import Address, Attributes, Protocol
 from authz.record import record
@@ -68,35 +72,49 @@ def parse_request(data: object) -> RequestDocument:
         RequestError: It is not one.
     """
     document = _mapping(data, (), _DOCUMENT)
-    connection = _mapping(document.get("connection"), ("connection",), _CONNECTION)
-    protocol = _protocol(connection.get("protocol"))
-    destination = _mapping(document.get("destination"), ("destination",), _DESTINATION)
-    source = _mapping(document.get("source"), ("source",), _SOURCE)
-    destination_ip = _ip(destination.get("ip"), ("destination", "ip"))
-    source_ip = _ip(source.get("ip"), ("source", "ip"))
-    remote_ip = _ip(source.get("remoteIp"), ("source", "remoteIp"))
-    principal = _text(source.get("principal"), ("source", "principal"))
-    facts: dict[str, object] = {
-        "protocol": protocol,
-        "identities": () if principal is None else (_identity(principal),),
-        "source_ip": source_ip,
-        "remote_ip": source_ip if remote_ip is None else remote_ip,
-        "destination_ip": destination_ip,
-        "destination_port": _port(destination.get("port"), ("destination", "port")),
-        "sni": _text(connection.get("sni"), ("connection", "sni")),
-        "claims": _claims(document.get("jwt")),
-    }
-    if protocol is Protocol.HTTP:
-        facts |= _http(document.get("request"))
-        if (token := _token(document.get("jwt"))) is not None:
-            facts["headers"] = _with_token(facts.get("headers", {}), token)
+    given = document.get
+    connection = _NOTHING if (value := given("connection")) is None else _mapping(value, ("connection",), _CONNECTION)
+    protocol = _HTTP if (value := connection.get("protocol")) is None else _protocol(value)
+    destination = (
+        _NOTHING if (value := given("destination")) is None else _mapping(value, ("destination",), _DESTINATION)
+    )
+    source = _NOTHING if (value := given("source")) is None else _mapping(value, ("source",), _SOURCE)
+    destination_ip = None if (value := destination.get("ip")) is None else _ip(value, ("destination", "ip"))
+    source_ip = None if (value := source.get("ip")) is None else _ip(value, ("source", "ip"))
+    remote_ip = source_ip if (value := source.get("remoteIp")) is None else _ip(value, ("source", "remoteIp"))
+    identities = () if (value := source.get("principal")) is None else _identities(value)
+    port = None if (value := destination.get("port")) is None else _port(value)
+    sni = None if (value := connection.get("sni")) is None else _required_text(value, ("connection", "sni"))
+    jwt = given("jwt")
+    claims, token = (None, None) if jwt is None else _jwt(jwt)
+    request = given("request")
+    if protocol is _HTTP:
+        method, path, host, scheme, headers = _http(request)
+        if token is not None:
+            headers = _with_token(headers, _required_text(token, ("jwt", "token")))
     else:
-        for name in ("request", "jwt"):
-            if document.get(name) is not None:
+        for name, value in (("request", request), ("jwt", jwt)):
+            if value is not None:
                 raise RequestError((name,), "a TCP connection has none", help="drop it, or drop `protocol: tcp`")
+        method = path = host = scheme = None
+        headers = {}
     return RequestDocument(
-        destination=_destination(document.get("workload"), destination, destination_ip),
-        attributes=Attributes(**facts),  # type: ignore[arg-type]  # each value has the type of its field; a dict cannot say so
+        destination=_destination(given("workload"), destination),
+        attributes=Attributes(
+            protocol=protocol,
+            identities=identities,
+            source_ip=source_ip,
+            remote_ip=remote_ip,
+            destination_ip=destination_ip,
+            destination_port=port,
+            sni=sni,
+            method=method,
+            path=path,
+            host=host,
+            scheme=scheme,
+            headers=headers,
+            claims=claims,
+        ),
     )
 
 
@@ -106,15 +124,21 @@ _DESTINATION = frozenset({"namespace", "labels", "ip", "port", "principal", "ser
 _SOURCE = frozenset({"principal", "ip", "remoteIp"})
 _REQUEST = frozenset({"method", "path", "host", "scheme", "headers"})
 _JWT = frozenset({"token", "claims"})
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+# Reading a member off its class costs as much as reading a fact.
+_HTTP = Protocol.HTTP
 
 
-def _destination(workload: object, destination: Mapping[str, object], address: Address | None) -> Destination:
+def _destination(workload: object, destination: Mapping[str, object]) -> Destination:
+    if not destination and isinstance(workload, str):
+        return _named(workload)
+    address = destination.get("ip")
     found = Destination(
         workload=_text(workload, ("workload",)),
         namespace=_text(destination.get("namespace"), ("destination", "namespace")),
         labels=_labels(destination.get("labels")),
         principal=_text(destination.get("principal"), ("destination", "principal")),
-        address=None if address is None else str(address),
+        address=_canonical(address) if isinstance(address, str) else None,
         service=_service(destination),
     )
     if found.workload is not None and found.namespace is not None:
@@ -123,13 +147,18 @@ def _destination(workload: object, destination: Mapping[str, object], address: A
         )
     if found.labels is not None and found.namespace is None:
         raise RequestError(("destination", "labels"), "labels without a `namespace`", help="give the namespace, too")
-    if found.workload is None and found.namespace is None and found.principal is None and address is None:
+    if found.workload is None and found.namespace is None and found.principal is None and found.address is None:
         raise RequestError(
             (),
             "no destination",
             help="name one with `workload: namespace/name`, or spell it out: `destination: {namespace: …, labels: {…}}`",
         )
     return found
+
+
+@lru_cache(maxsize=16_384)
+def _named(workload: str) -> Destination:
+    return Destination(workload=workload)
 
 
 def _service(destination: Mapping[str, object]) -> ServiceRef | None:
@@ -154,93 +183,96 @@ def _labels(value: object) -> Mapping[str, str] | None:
     return {name: _required_text(label, ("destination", "labels", name)) for name, label in labels.items()}
 
 
-def _http(value: object) -> dict[str, object]:
+def _http(value: object) -> tuple[str | None, str | None, str | None, str | None, Mapping[str, tuple[str, ...]]]:
+    """Method, path, host, scheme and headers."""
     if isinstance(value, str):
         # `GET /items?page=2`, as tests write it.
         method, space, path = value.partition(" ")
         if not space or not method or not path.strip():
             raise RequestError(("request",), f"{value!r} is not `METHOD /path`")
-        return {"method": method, "path": path.strip()}
-    request = _mapping(value, ("request",), _REQUEST)
-    for name in ("method", "path"):
-        if request.get(name) is None:
-            raise RequestError(
-                ("request",), f"`{name}` is missing", help="an HTTP request has one; for a connection: `protocol: tcp`"
-            )
-    return {
-        "method": _text(request.get("method"), ("request", "method")),
-        "path": _text(request.get("path"), ("request", "path")),
-        "host": _text(request.get("host"), ("request", "host")),
-        "scheme": _text(request.get("scheme"), ("request", "scheme")),
-        "headers": _headers(request.get("headers")),
-    }
+        return method, path.strip(), None, None, {}
+    given = _mapping(value, ("request",), _REQUEST).get
+    if (method_given := given("method")) is None or (path_given := given("path")) is None:
+        name = "method" if method_given is None else "path"
+        raise RequestError(
+            ("request",), f"`{name}` is missing", help="an HTTP request has one; for a connection: `protocol: tcp`"
+        )
+    return (
+        method_given if isinstance(method_given, str) else _required_text(method_given, ("request", "method")),
+        path_given if isinstance(path_given, str) else _required_text(path_given, ("request", "path")),
+        None if (host := given("host")) is None else _required_text(host, ("request", "host")),
+        None if (scheme := given("scheme")) is None else _required_text(scheme, ("request", "scheme")),
+        {} if (headers := given("headers")) is None else _headers(headers),
+    )
 
 
 def _headers(value: object) -> dict[str, tuple[str, ...]]:
     headers: dict[str, tuple[str, ...]] = {}
-    for name, lines in ({} if value is None else _any_mapping(value, ("request", "headers"))).items():
-        lower = ascii_lower(name)
-        if lower == "host" or lower.startswith(":"):
+    for name, lines in _any_mapping(value, ("request", "headers")).items():
+        if (lower := _header_name(name)) is None:
             raise RequestError(
                 ("request", "headers", name),
                 f"`{name}` is no header here",
                 help="method, path, host and scheme stand beside `headers`, under their own names",
             )
-        values = tuple(lines) if isinstance(lines, list) else (lines,)
-        for line in values:
-            if not isinstance(line, str):
-                _required_text(line, ("request", "headers", name))
+        if isinstance(lines, str):
+            values: tuple[str, ...] = (lines,)
+        else:
+            listed = lines if isinstance(lines, list) else (lines,)
+            values = tuple([_required_text(line, ("request", "headers", name)) for line in listed])
         headers[lower] = headers[lower] + values if lower in headers else values
     return headers
 
 
-def _claims(value: object) -> Mapping[str, object] | None:
-    """What a token says that counts as verified."""
+@lru_cache(maxsize=16_384)
+def _header_name(name: str) -> str | None:
+    """The name in lower case; none where it is that of a fact that stands elsewhere."""
+    lower = ascii_lower(name)
+    return None if lower == "host" or lower.startswith(":") else lower
+
+
+def _jwt(value: object) -> tuple[Mapping[str, object] | None, object]:
+    """What a token says that counts as verified, or else a token that is to be verified."""
     jwt = _mapping(value, ("jwt",), _JWT)
-    if value is not None and len([name for name in _JWT if jwt.get(name) is not None]) != 1:
+    claims, token = jwt.get("claims"), jwt.get("token")
+    if (claims is None) is (token is None):
         help_ = "for a request without a token leave `jwt` out"
         raise RequestError(("jwt",), "give one of `token` and `claims`", help=help_)
-    claims = jwt.get("claims")
-    return None if claims is None else _any_mapping(claims, ("jwt", "claims"))
+    return None if claims is None else _any_mapping(claims, ("jwt", "claims")), token
 
 
-def _token(value: object) -> str | None:
-    """A token that is to be verified."""
-    return _text(_mapping(value, ("jwt",), _JWT).get("token"), ("jwt", "token"))
-
-
-def _with_token(headers: object, token: str) -> Mapping[str, tuple[str, ...]]:
+def _with_token(headers: Mapping[str, tuple[str, ...]], token: str) -> Mapping[str, tuple[str, ...]]:
     """The headers of a request that carries the token where clients put it."""
-    before = headers if isinstance(headers, dict) else {}
-    if "authorization" in before:
+    if "authorization" in headers:
         raise RequestError(
             ("jwt", "token"), "the request has an `authorization` header as well", help="drop one of the two"
         )
-    return {**before, "authorization": (f"Bearer {token}",)}
+    return {**headers, "authorization": (f"Bearer {token}",)}
 
 
 def _protocol(value: object) -> Protocol:
-    if value is None or value == "http":
+    if value == "http":
         return Protocol.HTTP
     if value == "tcp":
         return Protocol.TCP
     raise RequestError(("connection", "protocol"), f"unknown protocol {value!r}", help="`http` or `tcp`")
 
 
-def _identity(principal: str) -> str:
+def _identities(value: object) -> tuple[str]:
+    principal = _required_text(value, ("source", "principal"))
     if principal == "":
         raise RequestError(("source", "principal"), "it is empty", help="leave it out for a caller without certificate")
-    parts = principal.split("/")
-    if len(parts) == 5 and parts[1::2] == ["ns", "sa"]:
-        raise RequestError(
-            ("source", "principal"), f"{principal!r} has no scheme", help=f"write `spiffe://{principal}`"
-        )
-    return principal
+    # What begins with its scheme has one; the rest is for what may be an identity without.
+    if not principal.startswith("spiffe://"):
+        parts = principal.split("/")
+        if len(parts) == 5 and parts[1::2] == ["ns", "sa"]:
+            raise RequestError(
+                ("source", "principal"), f"{principal!r} has no scheme", help=f"write `spiffe://{principal}`"
+            )
+    return (principal,)
 
 
-def _ip(value: object, path: Path) -> Address | None:
-    if value is None:
-        return None
+def _ip(value: object, path: Path) -> Address:
     text = _required_text(value, path)
     try:
         return _address(text)
@@ -248,17 +280,20 @@ def _ip(value: object, path: Path) -> Address | None:
         raise RequestError(path, f"{text!r} is not an IP address") from error
 
 
-@lru_cache(maxsize=4096)
+# Recorded traffic comes from few addresses, and reading one costs as much as deciding about it.
+@lru_cache(maxsize=16_384)
 def _address(text: str) -> Address:
-    # Recorded traffic comes from few addresses, and reading one costs as much as deciding about it.
-    return ip_address(text)
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
-def _port(value: object, path: Path) -> int | None:
-    if value is None:
-        return None
+@lru_cache(maxsize=16_384)
+def _canonical(address: str) -> str:
+    return str(_address(address))
+
+
+def _port(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
-        raise RequestError(path, f"{value!r} is not a port", help="a number from 0 to 65535")
+        raise RequestError(("destination", "port"), f"{value!r} is not a port", help="a number from 0 to 65535")
     return value
 
 
@@ -284,7 +319,7 @@ def _mapping(value: object, path: Path, known: frozenset[str]) -> Mapping[str, o
     if value is None:
         return {}
     mapping = _any_mapping(value, path)
-    if not mapping.keys() <= known:
+    if not known.issuperset(mapping):
         raise UnknownFieldError(path, next(str(name) for name in mapping if name not in known), known)
     return mapping
 

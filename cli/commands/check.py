@@ -1,13 +1,14 @@
 """`meshward check`: decides requests that are given as documents."""
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import orjson
 
@@ -25,7 +26,8 @@ from parser.request_file import parse_request_file
 
 __all__ = ["COMMAND"]
 
-_KEPT = 4096
+_KEPT = 32_768
+"""Of so many decisions the text is kept, more than most meshes have rules."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +121,14 @@ def _time(text: str) -> float:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
+class _Kept(NamedTuple):
+    """What was written of a decision, beside it, so that its identity stays its own."""
+
+    decision: Decision
+    written: bytes
+    denied: bool
+
+
 class _Answer:
     """Decides requests and prints the decisions."""
 
@@ -128,9 +138,9 @@ class _Answer:
         self._snapshot = snapshot
         self._how = how
         self._written: Callable[[Decision], bytes] = self._as_json if output == "json" else self._as_text
-        # The decision is kept beside what was written of it, so that its identity stays its own.
-        self._kept: dict[int, tuple[Decision, bytes]] = {}
+        self._kept: dict[int, _Kept] = {}
         self._out = out
+        self._write: Callable[[bytes], object] = out.buffer.write
         self.denied = 0
 
     def document(self, name: str) -> bool:
@@ -146,13 +156,16 @@ class _Answer:
 
     def lines(self, name: str) -> bool:
         """The requests in the lines of a file. One that is wrong is said, and the others are decided all the same."""
+        # Requests come and go without cycles; the mesh stays, and is not to be searched for any again and again.
+        gc.freeze()
         wrong = count = 0
+        decide, read = self._decide, orjson.loads
         for number, line in enumerate(_lines(name), start=1):
-            if not line.strip():
+            if line.isspace():
                 continue
             count += 1
             try:
-                self._decide(parse_request(orjson.loads(line)))
+                decide(parse_request(read(line)))
             except (RequestError, UnknownWorkloadError, orjson.JSONDecodeError) as error:
                 wrong += 1
                 self._out.flush()
@@ -163,14 +176,14 @@ class _Answer:
 
     def _decide(self, document: RequestDocument) -> None:
         decision = self._how(self._snapshot, document)
-        self.denied += decision.verdict is Verdict.DENY
         # The tree makes most decisions once and answers with them again and again; so is what is written of them.
         kept = self._kept.get(id(decision))
         if kept is None:
-            kept = (decision, self._written(decision))
+            kept = _Kept(decision, self._written(decision), decision.verdict is Verdict.DENY)
             if len(self._kept) < _KEPT:
                 self._kept[id(decision)] = kept
-        self._out.buffer.write(kept[1])
+        self.denied += kept.denied
+        self._write(kept.written)
 
     def _as_json(self, decision: Decision) -> bytes:
         document = decision_document(decision, revision=self._snapshot.revision)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.attributes import Attributes, Protocol
+from authz.values import ascii_lower
 from authz.workload import ServiceRef
 from parser.request import Destination, RequestDocument, RequestError, parse_request
 
@@ -228,3 +229,56 @@ def test_a_service_of_a_waypoint_is_named_by_one_of_two_fields() -> None:
     assert service(serviceEntry="shop/ext") == ServiceRef(namespace="shop", name="ext", external=True)
     with pytest.raises(RequestError, match="`service` is given as well"):
         service(service="shop/api", serviceEntry="shop/ext")
+
+
+ADDRESSES = st.sampled_from(["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "fe80::1%eth0"])
+TEXT = st.text(max_size=4)
+HEADER = st.text(max_size=4).map(ascii_lower).filter(lambda name: name != "host" and not name.startswith(":"))
+MAYBE_TEXT = st.none() | TEXT
+FACTS = st.fixed_dictionaries(
+    {
+        "identities": st.just(()) | st.tuples(TEXT.map("spiffe://{}".format)),
+        "source_ip": st.none() | ADDRESSES,
+        "remote_ip": st.none() | ADDRESSES,
+        "destination_ip": st.none() | ADDRESSES,
+        "destination_port": st.none() | st.integers(0, 65535),
+        "sni": MAYBE_TEXT,
+        "method": TEXT,
+        "path": TEXT,
+        "host": MAYBE_TEXT,
+        "scheme": MAYBE_TEXT,
+        "headers": st.dictionaries(HEADER, st.lists(TEXT, max_size=3).map(tuple), max_size=3),
+        "claims": st.none() | st.dictionaries(TEXT, TEXT, max_size=3),
+    }
+)
+
+
+@given(FACTS, st.booleans(), st.booleans())
+def test_what_is_written_of_any_facts_is_read_as_they_are(facts: dict[str, Any], nothing: bool, bare: bool) -> None:  # noqa: FBT001
+    def said(fields: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in fields.items() if nothing or value is not None}
+
+    document = {
+        "workload": "shop/api",
+        "destination": said({"ip": facts["destination_ip"], "port": facts["destination_port"]}),
+        "source": said(
+            {
+                "principal": next(iter(facts["identities"]), None),
+                "ip": facts["source_ip"],
+                "remoteIp": facts["remote_ip"],
+            }
+        ),
+        "connection": said({"sni": facts["sni"]}),
+        "request": said({name: facts[name] for name in ("method", "path", "host", "scheme")})
+        | {"headers": {name: v[0] if bare and len(v) == 1 else list(v) for name, v in facts["headers"].items()}},
+        **({} if facts["claims"] is None else {"jwt": {"claims": facts["claims"]}}),
+    }
+    addresses = {
+        name: None if facts[name] is None else ip_address(facts[name])
+        for name in ("source_ip", "remote_ip", "destination_ip")
+    }
+    addresses["remote_ip"] = addresses["remote_ip"] or addresses["source_ip"]
+    read = parse_request(document)
+    assert read.attributes == Attributes(**{**facts, **addresses})
+    where = addresses["destination_ip"]
+    assert read.destination == Destination(workload="shop/api", address=None if where is None else str(where))
