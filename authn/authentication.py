@@ -1,22 +1,30 @@
 """Authentication: what the rules of a workload make of a request, all of Envoy's jwt_authn filter (semantics 4.4 to 4.7)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import lru_cache
 from typing import NoReturn
 
 from authn.claim_headers import header_text
 from authn.claims import as_policies_see
-from authn.errors import InvalidTokenError, UnauthenticatedError, excerpt
+from authn.errors import (
+    InvalidJwkSetError,
+    InvalidTokenError,
+    KeysUnavailableError,
+    UnauthenticatedError,
+    excerpt,
+)
 from authn.locations import FoundToken, InCookie, InHeader, InParameter, find_tokens, spellings
 from authn.status import JwtStatus
 from authn.token import UnverifiedToken
-from authn.verification import KeySets, VerifiedToken, verify_token
+from authn.verification import KeySets, VerifiedToken, is_early, is_late, verify_token
+from authn.verified_tokens import Proof, VerifiedTokens, fingerprint
 from authz.attributes import Attributes
 from authz.changes import Changes, edit_query
 from authz.decision import Denial
 from authz.record import record
-from authz.request_authentication import JwtRule
+from authz.request_authentication import ClaimToHeader, JwtRule
 from authz.values import ascii_lower
 
 __all__ = ["Authenticated", "authenticate", "carries_token"]
@@ -42,7 +50,9 @@ class Authenticated:
 
     def applied_to(self, attributes: Attributes) -> Attributes:
         """The facts as the policies see them."""
-        return replace(self.changes.applied_to(attributes), claims=self.claims)
+        if not self.changes and self.claims is attributes.claims:
+            return attributes
+        return replace(attributes, claims=self.claims, **self.changes.facts(attributes))
 
 
 class _RefusedError(Exception):
@@ -62,17 +72,25 @@ def carries_token(rules: Sequence[JwtRule], attributes: Attributes) -> bool:
     )
 
 
-def authenticate(rules: Sequence[JwtRule], attributes: Attributes, *, key_sets: KeySets, at: float) -> Authenticated:
+def authenticate(
+    rules: Sequence[JwtRule],
+    attributes: Attributes,
+    *,
+    key_sets: KeySets,
+    at: float,
+    remembered: VerifiedTokens | None = None,
+) -> Authenticated:
     """Let the request through if its tokens are good, or if it has none.
 
     `rules` are those of the workload in their order (`authz.request_authentication.jwt_rules`). The first that verifies all
     the tokens at its own locations decides; what other rules would look at is then not looked at. A request that is let
     through without a token is anonymous. `at` is the time, in seconds since 1970. `presence` changes nothing, as in Istio.
+    `remembered` saves verifying what was verified before, and makes no other difference.
 
     Raises:
         UnauthenticatedError: a rule found tokens, and no rule verifies all that it found.
     """
-    filtered = _Filtered(rules, attributes, key_sets, at)
+    filtered = _Filtered(rules, attributes, _Proving(key_sets, at, remembered))
     if not _is_checked(attributes):
         return filtered.outcome()
     refusals = []
@@ -132,20 +150,15 @@ def _realm(attributes: Attributes) -> str:
 class _Filtered:
     """The request as it is handed from rule to rule: each sees what those before it have removed and added."""
 
-    def __init__(self, rules: Sequence[JwtRule], attributes: Attributes, key_sets: KeySets, at: float) -> None:
+    def __init__(self, rules: Sequence[JwtRule], attributes: Attributes, proving: "_Proving") -> None:
         self._rules = rules
         self._attributes = attributes
-        self._key_sets = key_sets
-        self._at = at
+        self._proving = proving
         # What a client sends under the name of an output header is never taken for one, whichever rule is going to decide,
         # and not from a request either that no rule looks at. Earlier releases of Envoy left some of it.
         self._changed: dict[str, tuple[str, ...]] = {name: () for rule in rules for name in _output_headers(rule)}
         self._claims: Mapping[str, object] | None = None
         self._rule: int | None = None
-        # A token is shown to every rule that looks where it is, and twice where none verifies it. Reading it and checking
-        # its signature is done once, lest a request cost the product of tokens and rules.
-        self._read: dict[str, UnverifiedToken | InvalidTokenError] = {}
-        self._verified: dict[tuple[int, str], VerifiedToken | InvalidTokenError] = {}
 
     def outcome(self) -> Authenticated:
         """What has become of the request."""
@@ -177,41 +190,17 @@ class _Filtered:
 
     def _accept(self, index: int, rule: JwtRule, found: FoundToken) -> None:
         try:
-            token = self._proved(index, found.text)
+            proof = self._proving.proof(index, rule, found.text)
         except InvalidTokenError as error:
             self._refuse(index, found, error.status, error.reason)
-        for name, text in _outputs(rule, token):
-            if not _HEADER_NAME.fullmatch(name) or name == "host" or _UNSENDABLE.search(text):
+        for name, text in proof.outputs:
+            if text is None:
                 self._refuse(index, found, JwtStatus.UNSENDABLE, f"what goes into header `{name}` is not fit for one")
             self._changed[name] = (*self._lines(name), text)
         if not rule.forward_original_token:
             self._remove(found)
         self._rule = index
-        self._claims = as_policies_see(token.claims, space_delimited=rule.space_delimited_claims)
-
-    def _token(self, text: str) -> UnverifiedToken:
-        read = self._read.get(text)
-        if read is None:
-            try:
-                read = UnverifiedToken.parse(text)
-            except InvalidTokenError as error:
-                read = error
-            self._read[text] = read
-        if isinstance(read, InvalidTokenError):
-            raise read
-        return read
-
-    def _proved(self, index: int, text: str) -> VerifiedToken:
-        proved = self._verified.get((index, text))
-        if proved is None:
-            try:
-                proved = verify_token(self._token(text), self._rules[index], key_sets=self._key_sets, at=self._at)
-            except InvalidTokenError as error:
-                proved = error
-            self._verified[index, text] = proved
-        if isinstance(proved, InvalidTokenError):
-            raise proved
-        return proved
+        self._claims = proof.claims
 
     def _refuse(self, index: int, found: FoundToken, status: JwtStatus, reason: str) -> NoReturn:
         issuer = self._rules[index].issuer
@@ -229,19 +218,103 @@ class _Filtered:
                 pass  # Envoy leaves cookies alone.
 
 
-def _output_headers(rule: JwtRule) -> list[str]:
-    names = [output.header for output in rule.output_claim_to_headers]
-    if rule.output_payload_to_header:
-        names.append(rule.output_payload_to_header)
-    return [ascii_lower(name) for name in names if not name.startswith(":")]
+class _Proving:
+    """What tokens prove by the keys and at the time of one request.
+
+    A token is shown to every rule that looks where it is, and twice where none verifies it. Reading it and checking its
+    signature is done once, lest a request cost the product of tokens and rules.
+    """
+
+    def __init__(self, key_sets: KeySets, at: float, remembered: VerifiedTokens | None) -> None:
+        self._key_sets = key_sets
+        self._at = at
+        self._remembered = remembered
+        self._read: dict[str, UnverifiedToken | InvalidTokenError] = {}
+        self._proofs: dict[tuple[int, str], Proof | InvalidTokenError] = {}
+
+    def proof(self, index: int, rule: JwtRule, text: str) -> Proof:
+        """What `text` proves under the rule at `index`.
+
+        Raises:
+            InvalidTokenError: nothing.
+        """
+        proof = self._proofs.get((index, text))
+        if proof is None:
+            try:
+                proof = self._recalled(rule, text)
+            except InvalidTokenError as error:
+                proof = error
+            self._proofs[index, text] = proof
+        if isinstance(proof, InvalidTokenError):
+            raise proof
+        return proof
+
+    def _recalled(self, rule: JwtRule, text: str) -> Proof:
+        if self._remembered is None or (name := fingerprint(text)) is None:
+            return self._verified(rule, text)
+        proof = self._remembered.find(name, rule)
+        # Whatever speaks against a proof, be it that there are no keys, verification finds and says as if nothing was known.
+        if proof is not None and self._still_holds(proof, rule):
+            return proof
+        proof = self._verified(rule, text)
+        self._remembered.keep(name, rule, proof, length=len(text))
+        return proof
+
+    def _still_holds(self, proof: Proof, rule: JwtRule) -> bool:
+        now = int(self._at)
+        if is_early(proof.not_before, now) or is_late(proof.expires, now):
+            return False
+        try:
+            # The very set, for comparing two costs more, and one that is read never changes.
+            return self._key_sets(rule) is proof.keys
+        except (KeysUnavailableError, InvalidJwkSetError):
+            return False
+
+    def _verified(self, rule: JwtRule, text: str) -> Proof:
+        verified = verify_token(self._token(text), rule, key_sets=self._key_sets, at=self._at)
+        return Proof(
+            claims=as_policies_see(verified.claims, space_delimited=rule.space_delimited_claims),
+            outputs=tuple(_outputs(rule, verified)),
+            not_before=verified.not_before,
+            expires=verified.expires,
+            keys=verified.keys,
+        )
+
+    def _token(self, text: str) -> UnverifiedToken:
+        read = self._read.get(text)
+        if read is None:
+            try:
+                read = UnverifiedToken.parse(text)
+            except InvalidTokenError as error:
+                read = error
+            self._read[text] = read
+        if isinstance(read, InvalidTokenError):
+            raise read
+        return read
 
 
-def _outputs(rule: JwtRule, token: VerifiedToken) -> list[tuple[str, str]]:
-    outputs = []
+def _output_headers(rule: JwtRule) -> tuple[str, ...]:
+    return _lower_case(rule.output_claim_to_headers, rule.output_payload_to_header)
+
+
+@lru_cache(maxsize=1024)
+def _lower_case(claims: tuple[ClaimToHeader, ...], payload: str) -> tuple[str, ...]:
+    names = [output.header for output in claims]
+    if payload:
+        names.append(payload)
+    return tuple(ascii_lower(name) for name in names if not name.startswith(":"))
+
+
+def _outputs(rule: JwtRule, token: VerifiedToken) -> Iterator[tuple[str, str | None]]:
     if rule.output_payload_to_header:
-        outputs.append((ascii_lower(rule.output_payload_to_header), token.payload))
+        yield _output(rule.output_payload_to_header, token.payload)
     for output in rule.output_claim_to_headers:
         text = header_text(token.claims, output.claim)
         if text is not None:
-            outputs.append((ascii_lower(output.header), text))
-    return outputs
+            yield _output(output.header, text)
+
+
+def _output(header: str, text: str) -> tuple[str, str | None]:
+    name = ascii_lower(header)
+    fit = _HEADER_NAME.fullmatch(name) and name != "host" and not _UNSENDABLE.search(text)
+    return name, text if fit else None

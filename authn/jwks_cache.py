@@ -53,7 +53,9 @@ class _Entry:
             _logger.info("keys of %s: %d that can be used", self.source, len(keys.keys))
             for reason in keys.refused:
                 _logger.warning("keys of %s: left out: %s", self.source, reason)
-        self._keys, self._fetched, self._failure = keys, at, ""
+            # The same keys stay the same object, by which verified tokens are remembered.
+            self._keys = keys
+        self._fetched, self._failure = at, ""
         self.answered.set()
 
     def fail(self, reason: str) -> None:
@@ -65,6 +67,10 @@ class _Entry:
             self.task.cancel()
         # Nobody is left waiting for what does not come any more.
         self.fail("they are not fetched any more")
+
+    @property
+    def fetched_at(self) -> float | None:
+        return None if self._keys is None else self._fetched
 
     def keys(self, *, at: float) -> JwkSet:
         if self._keys is None:
@@ -80,10 +86,10 @@ class JwksCache:
 
     Every source is fetched by one task, however many rules and requests ask for it. A fetched set is fetched again in time;
     a failure is tried again after 1 to 60 seconds; meanwhile the last good set holds, for at most `MAX_AGE`. `clock` gives
-    seconds from any beginning, `sleep` lets them pass.
+    seconds from any beginning, `sleep` lets them pass. `on_fetch` hears of each fetch, and why it failed if it did.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a network and a clock, which tests replace
         self,
         egress: Egress | None = None,
         *,
@@ -91,10 +97,12 @@ class JwksCache:
         resolve: Resolve = resolve,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_fetch: Callable[[Exception | None], None] = lambda _: None,
     ) -> None:
         self._fetcher = Fetcher(egress or Egress(), tls=tls or tls_context(), resolve=resolve)
         self._clock = clock
         self._sleep = sleep
+        self._on_fetch = on_fetch
         self._entries: dict[Source, _Entry] = {}
         # Those of sources that nobody wants any more included, until they have ended.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,6 +151,14 @@ class JwksCache:
                 if not entry.answered.is_set():
                     await entry.answered.wait()
 
+    def is_ready(self, rules: Iterable[JwtRule]) -> bool:
+        """Whether something is known of the keys of all `rules`, so that `ready` would not wait."""
+        for rule in rules:
+            source = Source.of(rule)
+            if source is not None and ((entry := self._entries.get(source)) is None or not entry.answered.is_set()):
+                return False
+        return True
+
     async def get(self, rule: JwtRule) -> JwkSet:
         """The keys of `rule`, without a pause where they are at hand.
 
@@ -152,6 +168,11 @@ class JwksCache:
         """
         await self.ready((rule,))
         return self.key_set(rule)
+
+    @property
+    def fetched_at(self) -> list[float | None]:
+        """When each key set was fetched, by the clock; `None` for those that are not at hand."""
+        return [entry.fetched_at for entry in self._entries.values()]
 
     async def close(self) -> None:
         """Stop fetching. What is at hand stays; closing twice is harmless."""
@@ -180,11 +201,12 @@ class JwksCache:
             wait=wait_exponential_jitter(initial=_FIRST_RETRY, max=_LAST_RETRY, jitter=_FIRST_RETRY),
             # What nobody foresaw must not end the fetching of keys, either.
             retry=retry_if_exception_type(Exception),
-            before_sleep=lambda state: _report(entry, state),
+            before_sleep=lambda state: self._on_fetch(_report(entry, state)),
         )
         while True:
             fetched: FetchedKeys = await retrying(self._fetch, entry)
             entry.take(fetched.keys, at=self._clock())
+            self._on_fetch(None)
             lifetime = REFRESH if fetched.max_age is None else float(fetched.max_age)
             await self._sleep(min(max(lifetime, MIN_REFRESH), REFRESH))
 
@@ -197,8 +219,10 @@ class JwksCache:
                 raise FetchError(f"no answer within {entry.timeout:g} s") from error
 
 
-def _report(entry: _Entry, state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
+def _report(entry: _Entry, state: RetryCallState) -> Exception | None:
+    """Say why the keys could not be fetched, and return it."""
+    failure = state.outcome.exception() if state.outcome is not None else None
+    error = failure if isinstance(failure, Exception) else None
     pause = state.next_action.sleep if state.next_action is not None else 0.0
     if isinstance(error, FetchError):
         entry.fail(error.reason)
@@ -206,3 +230,4 @@ def _report(entry: _Entry, state: RetryCallState) -> None:
     else:
         entry.fail("internal error")
         _logger.error("keys of %s: internal error; tried again in %.0f s", entry.source, pause, exc_info=error)
+    return error

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -63,25 +64,39 @@ def find_tokens(rule: JwtRule, lines: Callable[[str], Sequence[str]], path: str 
 
     `lines` gives the lines of a header by its name in lower case.
     """
-    headers, parameters = rule.from_headers, rule.from_params
-    if not (headers or parameters or rule.from_cookies):
+    headers, parameters, cookies = _in_order(rule.from_headers, rule.from_params, rule.from_cookies)
+    found: list[FoundToken] = []
+    for location, prefix in headers:
+        for line in _as_envoy_keeps(location.name, lines(location.name)):
+            text = _behind(prefix, line) if prefix else line
+            if text is not None:
+                found.append(FoundToken(text, location))
+    if parameters and path is not None and "?" in path:
+        found += _in_parameters(parameters, path)
+    if cookies:
+        found += _in_cookies(cookies, lines)
+    return tuple(found)
+
+
+class _Places(NamedTuple):
+    """Where a rule looks, in order; a header has a prefix, or an empty one."""
+
+    headers: tuple[tuple[InHeader, str], ...]
+    parameters: tuple[str, ...]
+    cookies: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def _in_order(headers: tuple[TokenHeader, ...], parameters: tuple[str, ...], cookies: tuple[str, ...]) -> _Places:
+    if not (headers or parameters or cookies):
         headers, parameters = (_DEFAULT_HEADER,), (_DEFAULT_PARAMETER,)
-    return (
-        *_in_headers(headers, lines),
-        *_in_parameters(parameters, path),
-        *_in_cookies(rule.from_cookies, lines),
-    )
-
-
-def _in_headers(headers: Sequence[TokenHeader], lines: Callable[[str], Sequence[str]]) -> Iterator[FoundToken]:
     # Two ways to write the same location are one; a prefix sorts as if it were more of the name.
     by_key = {ascii_lower(header.name) + header.prefix: header for header in headers}
-    for _, header in sorted(by_key.items()):
-        name = ascii_lower(header.name)
-        for line in _as_envoy_keeps(name, lines(name)):
-            text = _behind(header.prefix, line) if header.prefix else line
-            if text is not None:
-                yield FoundToken(text, InHeader(name))
+    return _Places(
+        tuple((InHeader(ascii_lower(header.name)), header.prefix) for _, header in sorted(by_key.items())),
+        tuple(sorted(set(parameters))),
+        tuple(sorted(set(cookies))),
+    )
 
 
 def _as_envoy_keeps(name: str, lines: Sequence[str]) -> Sequence[str]:
@@ -102,14 +117,12 @@ def _behind(prefix: str, line: str) -> str | None:
     return line[found.start() :] if found else line
 
 
-def _in_parameters(names: Sequence[str], path: str | None) -> Iterator[FoundToken]:
-    if not names or path is None:
-        return
+def _in_parameters(names: Sequence[str], path: str) -> Iterator[FoundToken]:
     first: dict[str, str] = {}
     for pair in _pairs(path):
         name, _, value = pair.partition("=")
         first.setdefault(_unquoted(name), value)
-    for name in sorted(set(names)):
+    for name in names:
         if name in first:
             yield FoundToken(_unquoted(first[name]), InParameter(name))
 
@@ -128,14 +141,14 @@ def _pairs(path: str) -> list[str]:
 
 def _unquoted(text: str) -> str:
     """Percent-decoded as Envoy does it: a `+` stays one, and so does a `%` that nothing hexadecimal follows."""
+    if text.isascii() and "%" not in text:
+        return text
     return unquote_to_bytes(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
 
 
 def _in_cookies(names: Sequence[str], lines: Callable[[str], Sequence[str]]) -> Iterator[FoundToken]:
-    if not names:
-        return
     cookies = _cookies(lines("cookie"))
-    for name in sorted(set(names)):
+    for name in names:
         if name in cookies:
             yield FoundToken(cookies[name], InCookie(name))
 

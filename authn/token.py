@@ -1,12 +1,15 @@
 """Tokens as they come: a compact JWS (RFC 7515 7.1) whose payload is a claims set (RFC 7519), nothing verified."""
 
+import re
 from collections.abc import Mapping
+
+import orjson
 
 from authn.errors import InvalidTokenError, excerpt
 from authn.status import MAX_TOKEN, JwtStatus
 from authz.record import record
 from identity.base64url import decode
-from identity.strict_json import parse_object
+from identity.strict_json import MAX_DEPTH, parse_object
 
 __all__ = ["UnverifiedToken"]
 
@@ -16,6 +19,8 @@ _ALGORITHMS = frozenset(f"{family}{size}" for family in ("ES", "HS", "PS", "RS")
     "EdDSA"
 }
 _UINT64 = 2**64
+# Numbers that are no integer of up to 15 digits, as far as they stand in JSON without white space.
+_UNUSUAL_NUMBER = re.compile(rb"[:,\[]-?(?:[0-9]{16}|[0-9]+[.eE])")
 
 
 @record
@@ -97,10 +102,22 @@ def _decoded(part: str, name: str, status: JwtStatus) -> bytes:
 def _object(part: str, name: str, bad_base64: JwtStatus, bad_json: JwtStatus) -> dict[str, object]:
     text = _decoded(part, name, bad_base64)
     try:
-        return parse_object(text)
+        return _plain_object(text) or parse_object(text)
     except ValueError as error:
         # The message of the JSON parser says where and never what; a name in it would be the stranger's text.
         raise InvalidTokenError(bad_json, f"its {name} is no JSON object that can be read: {error}") from error
+
+
+def _plain_object(text: bytes) -> dict[str, object] | None:
+    """What `parse_object` makes of JSON as most issuers write it, in a fraction of the time; `None` leaves it to that."""
+    try:
+        value = orjson.loads(text)
+        # What comes out as it went in has no member twice, no white space and nothing that is spelled in two ways.
+        plain = isinstance(value, dict) and orjson.dumps(value) == text
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+    shallow = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+    return value if plain and shallow and not _UNUSUAL_NUMBER.search(text) else None
 
 
 def _text(members: Mapping[str, object], name: str, status: JwtStatus) -> str:

@@ -11,7 +11,7 @@ from authn.token import UnverifiedToken
 from authz.record import record
 from authz.request_authentication import JwtRule
 
-__all__ = ["CLOCK_SKEW", "KeySets", "VerifiedToken", "verify_token"]
+__all__ = ["CLOCK_SKEW", "KeySets", "VerifiedToken", "is_early", "is_late", "verify_token"]
 
 CLOCK_SKEW = 60
 """By how many seconds the clocks of issuer and verifier may differ."""
@@ -25,10 +25,23 @@ _SCHEMES = ("http://", "https://")
 
 @record
 class VerifiedToken:
-    """What a token proved: its claims, and its payload as it stood in the token."""
+    """What a token proved: its claims, and its payload as it stood in the token. One of `keys` has signed it."""
 
     claims: Mapping[str, object]
     payload: str
+    not_before: int
+    expires: int
+    keys: JwkSet
+
+
+def is_early(not_before: int, now: int) -> bool:
+    """Whether a token is not valid yet, whatever the clocks say."""
+    return now + CLOCK_SKEW < not_before
+
+
+def is_late(expires: int, now: int) -> bool:
+    """Whether a token has expired, whatever the clocks say; one with 0 never does."""
+    return expires != 0 and now > expires + CLOCK_SKEW
 
 
 def verify_token(token: UnverifiedToken, rule: JwtRule, *, key_sets: KeySets, at: float) -> VerifiedToken:
@@ -42,9 +55,9 @@ def verify_token(token: UnverifiedToken, rule: JwtRule, *, key_sets: KeySets, at
         raise InvalidTokenError(JwtStatus.UNKNOWN_ISSUER, f"its issuer is {excerpt(token.issuer)}")
     # (3) and (4) Time.
     now = int(at)
-    if now + CLOCK_SKEW < token.not_before:
+    if is_early(token.not_before, now):
         raise InvalidTokenError(JwtStatus.NOT_YET_VALID, f"it is not valid for another {token.not_before - now} s")
-    if token.expires and now > token.expires + CLOCK_SKEW:
+    if is_late(token.expires, now):
         raise InvalidTokenError(JwtStatus.EXPIRED, f"it expired {now - token.expires} s ago")
     # (5) Audiences.
     if rule.audiences and not _share(rule.audiences, token.audiences):
@@ -61,7 +74,9 @@ def verify_token(token: UnverifiedToken, rule: JwtRule, *, key_sets: KeySets, at
         raise InvalidTokenError(JwtStatus.NO_VALID_KEYS, f"there is no key to verify it by: {error.reason}") from error
     # (7) Signature.
     _require_signature(token, keys)
-    return VerifiedToken(claims=token.claims, payload=token.payload)
+    return VerifiedToken(
+        claims=token.claims, payload=token.payload, not_before=token.not_before, expires=token.expires, keys=keys
+    )
 
 
 def _share(accepted: Sequence[str], claimed: Sequence[str]) -> bool:

@@ -1,14 +1,17 @@
 """Changes: what becomes of a request on its way through the stages, before it reaches the application."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from typing import Any, TypeVar
 
 from authz.attributes import Attributes
 from authz.record import record
 
 __all__ = ["NO_CHANGES", "Changes", "edit_query"]
 
-_PSEUDO = frozenset({":path", ":method", ":authority", ":scheme"})
+T = TypeVar("T")
+
+_PSEUDO = {":path": "path", ":method": "method", ":authority": "host", ":scheme": "scheme"}
 
 
 @record
@@ -30,24 +33,59 @@ class Changes:
 
     def applied_to(self, attributes: Attributes) -> Attributes:
         """The facts as the next stage sees them."""
-        if not self:
-            return attributes
-        headers = {**attributes.headers, **{n: lines for n, lines in self.headers.items() if n not in _PSEUDO}}
-        return replace(
-            attributes,
-            headers={name: lines for name, lines in headers.items() if lines},
-            path=self._pseudo(":path", attributes.path),
-            method=self._pseudo(":method", attributes.method),
-            host=self._pseudo(":authority", attributes.host),
-            scheme=self._pseudo(":scheme", attributes.scheme),
-        )
+        return replace(attributes, **self.facts(attributes)) if self else attributes
 
-    def _pseudo(self, name: str, before: str | None) -> str | None:
-        lines = self.headers.get(name)
-        return lines[0] if lines else before
+    def facts(self, attributes: Attributes) -> dict[str, Any]:
+        """What is different of `attributes`, by the names of its fields."""
+        facts: dict[str, Any] = {"headers": _Changed(attributes.headers, self.headers)} if self else {}
+        for name, lines in self.headers.items():
+            if lines and name in _PSEUDO:
+                facts[_PSEUDO[name]] = lines[0]
+        return facts
 
 
 NO_CHANGES = Changes()
+
+
+class _Changed(Mapping[str, tuple[str, ...]]):
+    """The header lines of `before` with those of `later` in their place.
+
+    A request has a dozen headers and a decision reads one or two of them: the others are not even copied.
+    """
+
+    __slots__ = ("_before", "_later")
+
+    def __init__(self, before: Mapping[str, tuple[str, ...]], later: Mapping[str, tuple[str, ...]]) -> None:
+        self._before = before
+        self._later = later
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        if (lines := self._lines(name)) is None:
+            raise KeyError(name)
+        return lines
+
+    # Most of what policies ask for is not there, and the one that comes with `Mapping` learns that from an exception.
+    def get(self, name: str, default: T | None = None) -> tuple[str, ...] | T | None:  # type: ignore[override]  # one form
+        """The lines, `default` if there are none."""
+        return default if (lines := self._lines(name)) is None else lines
+
+    def _lines(self, name: str) -> tuple[str, ...] | None:
+        lines = self._later.get(name)
+        return self._before.get(name) if lines is None or name in _PSEUDO else lines or None
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._before:
+            if name not in self._later or name in _PSEUDO or self._later[name]:
+                yield name
+        for name, lines in self._later.items():
+            if lines and name not in self._before and name not in _PSEUDO:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 def edit_query(path: str, *, removed: Iterable[str] = (), changed: Mapping[str, str] | None = None) -> str:

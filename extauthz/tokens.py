@@ -6,6 +6,7 @@ from typing import Protocol
 
 from authn import Authenticated, authenticate, carries_token
 from authn.jwks_cache import JwksCache
+from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.request_authentication import JwtRule
 
@@ -45,6 +46,7 @@ class Verifying:
 
     def __init__(self, keys: JwksCache) -> None:
         self._keys = keys
+        self._remembered = VerifiedTokens()
         self.expect = keys.prefetch
         self.ready = keys.ready
         self.close = keys.close
@@ -52,9 +54,9 @@ class Verifying:
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What the tokens prove by their signatures."""
         # Who brings no token need not wait for keys.
-        if carries_token(rules, attributes):
+        if not self._keys.is_ready(rules) and carries_token(rules, attributes):
             await self._keys.ready(rules)
-        return authenticate(rules, attributes, key_sets=self._keys.key_set, at=time.time())
+        return authenticate(rules, attributes, key_sets=self._keys.key_set, at=time.time(), remembered=self._remembered)
 
 
 class TrustingEnvoy:

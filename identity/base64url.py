@@ -1,5 +1,6 @@
 """Base64url as Envoy and SPIFFE read it: the segments of a token, the numbers of a key."""
 
+import binascii
 import re
 from base64 import urlsafe_b64decode
 
@@ -8,6 +9,12 @@ __all__ = ["decode"]
 _FORM = re.compile(r"[A-Za-z0-9_-]*={0,2}")
 _WHITESPACE = str.maketrans("", "", " \t\n\v\f\r")
 _QUANTUM = 4
+# From the alphabet to the one that `binascii` knows; what is none of it becomes a character that it refuses.
+_PLAIN = bytes(
+    {ord("-"): ord("+"), ord("_"): ord("/")}.get(code, code if chr(code).isalnum() and code < 128 else ord("!"))
+    for code in range(256)
+)
+_PADDING = (b"", b"===", b"==", b"=")
 
 
 def decode(text: str) -> bytes:
@@ -19,6 +26,14 @@ def decode(text: str) -> bytes:
     Raises:
         ValueError: a character is none of the alphabet, or the length cannot be.
     """
+    try:
+        # Without padding and white space, as RFC 7515 has it and as all but a few tokens come, and much faster.
+        return binascii.a2b_base64(text.encode("ascii").translate(_PLAIN) + _PADDING[len(text) % 4], strict_mode=True)
+    except ValueError:
+        return _lenient(text)
+
+
+def _lenient(text: str) -> bytes:
     digits = text.translate(_WHITESPACE)
     # The standard library would skip whatever it does not know.
     if not _FORM.fullmatch(digits):

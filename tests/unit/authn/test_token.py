@@ -1,12 +1,17 @@
 """Tokens as they come."""
 
+import json
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authn.errors import InvalidTokenError
 from authn.status import MAX_TOKEN, JwtStatus
-from authn.token import UnverifiedToken
+from authn.token import UnverifiedToken, _plain_object
+from identity.strict_json import parse_object
 from tests.unit.authn.tokens import base64url, private_key, token
 
 PART = st.text(alphabet="AaZz09-_=.~ \t{}", max_size=12) | st.binary(max_size=30).map(base64url)
@@ -61,3 +66,55 @@ def test_a_token_as_long_as_allowed_is_read_and_a_longer_one_is_not_even_decoded
     with pytest.raises(InvalidTokenError) as caught:
         UnverifiedToken.parse("~" * MAX_TOKEN)
     assert caught.value.status is JwtStatus.BAD_FORMAT
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**15 - 1, 10**15, 2**53, 2**63, 2**64, -0.0, 1e22, 1e400])
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def read_by(parse: Callable[[bytes], object], text: bytes) -> object:
+    try:
+        return repr(parse(text))
+    except ValueError:
+        return ValueError
+
+
+@given(
+    st.builds(
+        partial(json.dumps, separators=(",", ":")), st.dictionaries(st.text(), JSON), ensure_ascii=st.booleans()
+    ).map(str.encode)
+    | st.binary()
+    | st.text().map(str.encode)
+)
+@example(b'{"a":1,"a":1}')
+@example(b'{"a":{"b":1,"b":2}}')
+@example(b'{"a":1.0}')
+@example(b'{"a":[1,1.0]}')
+@example(b'{"a":10000000000000000}')
+@example(b'{"a":-9007199254740993}')
+@example(b'{"a":1e2}')
+@example(b'{"a":1e+16}')
+@example(b'{"a":0.1}')
+@example(b'{"a":-0}')
+@example(b'{"a":-0.0}')
+@example(b'{"a":"\\ud800"}')
+@example(b'{"a":"\\u00e9"}')
+@example(b'{"a":NaN}')
+@example(b'\xef\xbb\xbf{"a":1}')
+@example(b'{"a":' + b"[" * 99 + b"]" * 99 + b"}")
+@example(b'{"a":' + b"[" * 100 + b"]" * 100 + b"}")
+@example(b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}")
+@example(b"{}")
+@example(b"[]")
+def test_json_that_is_read_quickly_is_read_as_ever(text: bytes) -> None:
+    quick = _plain_object(text)
+    if quick is not None:
+        assert repr(quick) == read_by(parse_object, text)
+
+
+def test_the_claims_of_most_tokens_are_read_quickly() -> None:
+    assert _plain_object(b'{"iss":"https://idp.example","exp":1700000000,"groups":["a","\xc3\xa9"],"v":"1.5"}')
