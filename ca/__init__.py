@@ -1,7 +1,23 @@
 """The certificate authority. It knows nothing of policy."""
 
 from ca.authority import Authority
-from ca.errors import AuthorityError, RecheckError, RefusedKeyError, RefusedLifetimeError, RefusedNameError
+from ca.errors import (
+    AuthorityError,
+    DamagedKeyError,
+    ExposedKeyError,
+    IllegalMoveError,
+    KeyExistsError,
+    KeyStoreError,
+    NotReadyError,
+    PluggedError,
+    RecheckError,
+    RefusedKeyError,
+    RefusedLifetimeError,
+    RefusedNameError,
+    RefusedSettingsError,
+    UnknownKeyError,
+    WrongPassphraseError,
+)
 from ca.profile import DEFAULT_TTL, MAX_TTL, MIN_TTL
 from ca.signer import Signer
 
@@ -11,9 +27,19 @@ __all__ = [
     "MIN_TTL",
     "Authority",
     "AuthorityError",
+    "DamagedKeyError",
+    "ExposedKeyError",
+    "IllegalMoveError",
+    "KeyExistsError",
+    "KeyStoreError",
+    "NotReadyError",
+    "PluggedError",
     "RecheckError",
     "RefusedKeyError",
     "RefusedLifetimeError",
     "RefusedNameError",
+    "RefusedSettingsError",
     "Signer",
+    "UnknownKeyError",
+    "WrongPassphraseError",
 ]

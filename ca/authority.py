@@ -1,18 +1,32 @@
 """Authority: issues the X.509-SVIDs of a trust domain."""
 
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ca.errors import RefusedKeyError, RefusedNameError
+from ca.der import key_to_der
+from ca.errors import RecheckError, RefusedKeyError, RefusedNameError
+from ca.keys.key_type import require_verification_key
 from ca.profile import DEFAULT_TTL, leaf_profile
 from ca.recheck import recheck_leaf
 from ca.signer import Signer
-from identity import Bundle, PublicKey, SpiffeId, TrustDomain, WeakKeyError, X509Svid, require_strong_key
+from identity import (
+    Bundle,
+    PublicKey,
+    SpiffeId,
+    SvidVerificationError,
+    TrustDomain,
+    WeakKeyError,
+    X509Svid,
+    require_strong_key,
+    verify_x509_svid,
+)
 
 __all__ = ["Authority"]
 
@@ -31,11 +45,15 @@ class Authority:
     trust_domain: TrustDomain
     root: x509.Certificate
     intermediate: Signer
+    above: tuple[x509.Certificate, ...] = ()
+    """The signing certificates between the intermediate and the root, the nearest first: none but under a plugged-in one."""
+    _proved: list[x509.Certificate] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # An authority that nobody's bundle leads to must fail when it is set up, not at its first request.
         try:
-            self.intermediate.certificate.verify_directly_issued_by(self.root)
+            for below, issuer in itertools.pairwise((self.intermediate.certificate, *self.above, self.root)):
+                below.verify_directly_issued_by(issuer)
         except (InvalidSignature, TypeError, ValueError, UnsupportedAlgorithm) as error:
             raise ValueError("the root did not issue the intermediate") from error
 
@@ -89,7 +107,7 @@ class Authority:
             self._require_key(public_key),
             at=at,
             ttl=ttl,
-            chain=(self.intermediate.certificate, self.root),
+            chain=(*self._presented, self.root),
             dns_names=dns_names,
         )
         leaf = recheck_leaf(
@@ -97,10 +115,10 @@ class Authority:
             profile,
             spiffe_id=spiffe_id,
             issuer=self.intermediate.certificate,
-            bundle=self.bundle,
             at=at,
         )
-        return X509Svid(spiffe_id, (leaf, self.intermediate.certificate))
+        self._prove_once(leaf, at=at)
+        return X509Svid(spiffe_id, (leaf, *self._presented))
 
     def issue_with_new_key(
         self,
@@ -119,12 +137,33 @@ class Authority:
         svid = self.issue(spiffe_id, private_key.public_key(), at=at, ttl=ttl, dns_names=dns_names)
         return replace(svid, private_key=private_key)
 
+    @property
+    def _presented(self) -> tuple[x509.Certificate, ...]:
+        # A root that signs leaves itself is not sent along: peers have it.
+        return () if self.intermediate.certificate == self.root else (self.intermediate.certificate, *self.above)
+
+    def _prove_once(self, leaf: x509.Certificate, *, at: datetime) -> None:
+        # The path above the leaves stays as it is, and no profile lets a leaf out of its life: what it has proved for
+        # one of them, it proves for all.
+        if self._proved:
+            return
+        try:
+            verify_x509_svid((leaf, *self._presented), [self.bundle], at=at)
+        except SvidVerificationError as error:
+            raise RecheckError(str(error)) from error
+        self._proved.append(leaf)
+
     def _require_key(self, public_key: object) -> PublicKey:
         try:
             key = require_strong_key(public_key)
         except WeakKeyError as error:
             raise RefusedKeyError(error.reason) from error
         # A workload with the authority's key, or one that can make a name for it, would blur who signed what.
-        if key in (self.root.public_key(), self.intermediate.certificate.public_key()):
+        if key_to_der(key) in _keys((*self._presented, self.root)):
             raise RefusedKeyError("it is the authority's own")
         return key
+
+
+@lru_cache(maxsize=16)
+def _keys(certificates: tuple[x509.Certificate, ...]) -> frozenset[bytes]:
+    return frozenset(key_to_der(require_verification_key(each.public_key())) for each in certificates)

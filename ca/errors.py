@@ -6,14 +6,19 @@ from enum import Enum
 __all__ = [
     "AttestationError",
     "AuthorityError",
+    "BrokenAuditError",
+    "ClockError",
     "CsrError",
     "CsrFault",
     "DamagedKeyError",
     "ExposedKeyError",
     "IllegalMoveError",
     "InvalidSelectorError",
+    "JoinTokenError",
     "KeyExistsError",
     "KeyStoreError",
+    "NewerSchemaError",
+    "NotKeptError",
     "NotReadyError",
     "PluggedError",
     "RecheckError",
@@ -21,6 +26,10 @@ __all__ = [
     "RefusedLifetimeError",
     "RefusedNameError",
     "RefusedSettingsError",
+    "StoreConflictError",
+    "StoreError",
+    "StoreUnavailableError",
+    "TokenFault",
     "UnknownKeyError",
     "WrongPassphraseError",
 ]
@@ -184,4 +193,84 @@ class CsrError(AuthorityError):
     def __init__(self, fault: CsrFault, reason: str) -> None:
         super().__init__(f"certificate signing request refused: {reason}")
         self.fault = fault
+        self.reason = reason
+
+
+class StoreError(AuthorityError):
+    """The base of what the store refuses. None of them carries a token or what a token hashes to."""
+
+
+class BrokenAuditError(StoreError):
+    """The audit chain is not as it was written: row `number` is the first that is wrong."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"audit chain broken at row {number}: {reason}")
+        self.number = number
+        self.reason = reason
+
+
+class ClockError(StoreError):
+    """The clock is behind what has been issued already, so lifetimes cannot be trusted."""
+
+    def __init__(self, *, at: datetime, latest: datetime) -> None:
+        super().__init__(
+            f"the clock says {at.isoformat()}, and something was issued at {latest.isoformat()} already; set it right"
+        )
+        self.at = at
+        self.latest = latest
+
+
+class TokenFault(Enum):
+    """What may be wrong with a join token. For the audit log; to the outside all are one. The values are stable codes."""
+
+    UNKNOWN = "token-unknown"
+    USED = "token-used"
+    EXPIRED = "token-expired"
+
+
+class JoinTokenError(StoreError):
+    """A join token is refused. The token itself is not here."""
+
+    def __init__(self, fault: TokenFault) -> None:
+        super().__init__(f"join token refused: {fault.value}")
+        self.fault = fault
+
+
+class NewerSchemaError(StoreError):
+    """A newer meshward has been here: `found` is the schema's revision, `known` the newest that we have."""
+
+    def __init__(self, place: str, *, found: str, known: str) -> None:
+        super().__init__(
+            f"store {place} has schema `{found}`, and this meshward knows up to `{known}`; run the newer one"
+        )
+        self.place = place
+        self.found = found
+        self.known = known
+
+
+class NotKeptError(StoreError):
+    """There is no such row."""
+
+    def __init__(self, what: str, which: str) -> None:
+        super().__init__(f"there is no {what} `{which}`")
+        self.what = what
+        self.which = which
+
+
+class StoreConflictError(StoreError):
+    """What is kept already contradicts what should be."""
+
+    def __init__(self, what: str, which: str, reason: str) -> None:
+        super().__init__(f"{what} `{which}`: {reason}")
+        self.what = what
+        self.which = which
+        self.reason = reason
+
+
+class StoreUnavailableError(StoreError):
+    """The store at `place` cannot be read or written. What was to be written may or may not be there."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"store {place}: {reason}")
+        self.place = place
         self.reason = reason

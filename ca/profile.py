@@ -6,6 +6,7 @@ A profile is complete. Nothing is copied from a request for a certificate; the r
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ca.errors import RefusedLifetimeError, RefusedNameError
+from ca.keys.key_type import VerificationKey
 from identity import PublicKey, SpiffeId, TrustDomain
 
 __all__ = [
@@ -46,7 +48,7 @@ class Profile:
     subject: x509.Name
     not_before: datetime
     not_after: datetime
-    public_key: PublicKey
+    public_key: VerificationKey
     names: x509.Extension[x509.SubjectAlternativeName]
     basic_constraints: x509.BasicConstraints
     key_usage: x509.KeyUsage
@@ -55,7 +57,6 @@ class Profile:
 
     def extensions(self, issuer_key: x509.SubjectKeyIdentifier) -> tuple[x509.Extension[x509.ExtensionType], ...]:
         """Every extension, in the order in which they are written; `issuer_key` is that of the signing certificate."""
-        authority_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key)
         extensions: list[x509.Extension[x509.ExtensionType]] = [
             _extension(self.basic_constraints, critical=True),
             _extension(self.key_usage, critical=True),
@@ -64,10 +65,15 @@ class Profile:
             extensions.append(_extension(self.extended_key_usage, critical=False))
         extensions += [
             _extension(self.subject_key, critical=False),
-            _extension(authority_key, critical=False),
+            _authority_key(issuer_key),
             _extension(self.names.value, critical=self.names.critical),
         ]
         return tuple(extensions)
+
+
+@lru_cache(maxsize=16)
+def _authority_key(issuer_key: x509.SubjectKeyIdentifier) -> x509.Extension[x509.AuthorityKeyIdentifier]:
+    return _extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key), critical=False)
 
 
 def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
@@ -104,19 +110,21 @@ def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
         )
     return Profile(
         # An empty subject makes the alternative names the only ones, and critical (RFC 5280 4.1.2.6).
-        subject=x509.Name([]),
+        subject=_NOBODY,
         not_before=now - BACKDATE,
         not_after=not_after,
         public_key=public_key,
         names=_names(spiffe_id, dns_names, critical=True),
-        basic_constraints=x509.BasicConstraints(ca=False, path_length=None),
-        key_usage=_key_usage(digital_signature=True, key_encipherment=isinstance(public_key, rsa.RSAPublicKey)),
-        extended_key_usage=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+        basic_constraints=_NO_AUTHORITY,
+        key_usage=_ENCIPHERS if isinstance(public_key, rsa.RSAPublicKey) else _SIGNS,
+        extended_key_usage=_MUTUAL_TLS,
         subject_key=x509.SubjectKeyIdentifier.from_public_key(public_key),
     )
 
 
-def root_profile(trust_domain: TrustDomain, public_key: PublicKey, *, at: datetime, lifetime: timedelta) -> Profile:
+def root_profile(
+    trust_domain: TrustDomain, public_key: VerificationKey, *, at: datetime, lifetime: timedelta
+) -> Profile:
     """The root of `trust_domain`, with room for one signing certificate between it and the leaves.
 
     Raises:
@@ -127,7 +135,7 @@ def root_profile(trust_domain: TrustDomain, public_key: PublicKey, *, at: dateti
 
 def intermediate_profile(
     trust_domain: TrustDomain,
-    public_key: PublicKey,
+    public_key: VerificationKey,
     *,
     at: datetime,
     lifetime: timedelta,
@@ -152,7 +160,7 @@ def intermediate_profile(
 def _signing_profile(  # noqa: PLR0913  # everything that the two kinds of signing certificates differ in
     role: str,
     trust_domain: TrustDomain,
-    public_key: PublicKey,
+    public_key: VerificationKey,
     *,
     path_length: int,
     at: datetime,
@@ -227,3 +235,11 @@ def _whole_seconds(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("`at` needs a time zone")
     return at.astimezone(UTC).replace(microsecond=0)
+
+
+# What every leaf has in common is made once: it costs more than the signature otherwise.
+_NOBODY = x509.Name([])
+_NO_AUTHORITY = x509.BasicConstraints(ca=False, path_length=None)
+_SIGNS = _key_usage(digital_signature=True)
+_ENCIPHERS = _key_usage(digital_signature=True, key_encipherment=True)
+_MUTUAL_TLS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
+from ca.der import certificate_to_der, tbs_to_der
+from ca.keys import KeyType, SigningKey
+from ca.keys.key_type import generate
 from ca.profile import Profile, intermediate_profile, root_profile
 from ca.recheck import recheck
-from identity import PrivateKey, TrustDomain
+from ca.signature import algorithm_of, sign
+from identity import TrustDomain
 
 __all__ = ["Signer"]
 
@@ -24,7 +25,7 @@ class Signer:
     """
 
     certificate: x509.Certificate
-    private_key: PrivateKey = field(repr=False, compare=False)
+    private_key: SigningKey = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.private_key.public_key() != self.certificate.public_key():
@@ -36,23 +37,38 @@ class Signer:
 
     @classmethod
     def new_root(cls, trust_domain: TrustDomain, *, at: datetime, lifetime: timedelta) -> Self:
-        """A root with a new P-256 key.
+        """A root with a new P-256 key in memory.
 
         Raises:
             AuthorityError: there is none to be had, or what was signed is not what was meant.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        return cls.root(trust_domain, generate(KeyType.P256), at=at, lifetime=lifetime)
+
+    @classmethod
+    def root(cls, trust_domain: TrustDomain, key: SigningKey, *, at: datetime, lifetime: timedelta) -> Self:
+        """A root of `key`.
+
+        Raises:
+            AuthorityError: there is none to be had, or what was signed is not what was meant.
+        """
         profile = root_profile(trust_domain, key.public_key(), at=at, lifetime=lifetime)
         der = _sign(profile, key, issuer=profile.subject, issuer_key=profile.subject_key)
         return cls(recheck(der, profile), key)
 
     def new_intermediate(self, trust_domain: TrustDomain, *, at: datetime, lifetime: timedelta) -> "Signer":
-        """A signing certificate with a new P-256 key below this one, which is a root.
+        """A signing certificate with a new P-256 key in memory, below this one, which is a root.
 
         Raises:
             AuthorityError: there is none to be had, or what was signed is not what was meant.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        return self.certify(trust_domain, generate(KeyType.P256), at=at, lifetime=lifetime)
+
+    def certify(self, trust_domain: TrustDomain, key: SigningKey, *, at: datetime, lifetime: timedelta) -> "Signer":
+        """A signing certificate of `key` below this one, which is a root.
+
+        Raises:
+            AuthorityError: there is none to be had, or what was signed is not what was meant.
+        """
         profile = intermediate_profile(
             trust_domain,
             key.public_key(),
@@ -64,30 +80,30 @@ class Signer:
 
     def sign(self, profile: Profile) -> bytes:
         """The certificate in DER. Nobody has looked at it yet: `ca.recheck` does, before it leaves the house."""
-        return _sign(
-            profile,
-            self.private_key,
-            issuer=self.certificate.subject,
-            issuer_key=self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value,
-        )
+        return _sign(profile, self.private_key, issuer=self.certificate.subject, issuer_key=self.subject_key)
+
+    @property
+    def subject_key(self) -> x509.SubjectKeyIdentifier:
+        """What what it signs calls its key."""
+        return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
 
 
 def _sign(
     profile: Profile,
-    private_key: PrivateKey,
+    private_key: SigningKey,
     *,
     issuer: x509.Name,
     issuer_key: x509.SubjectKeyIdentifier,
 ) -> bytes:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(profile.subject)
-        .issuer_name(issuer)
-        .not_valid_before(profile.not_before)
-        .not_valid_after(profile.not_after)
-        .public_key(profile.public_key)
-        .serial_number(x509.random_serial_number())
+    algorithm = algorithm_of(private_key.public_key()).identifier
+    tbs = tbs_to_der(
+        serial_number=x509.random_serial_number(),
+        algorithm=algorithm,
+        issuer=issuer,
+        not_before=profile.not_before,
+        not_after=profile.not_after,
+        subject=profile.subject,
+        public_key=profile.public_key,
+        extensions=profile.extensions(issuer_key),
     )
-    for extension in profile.extensions(issuer_key):
-        builder = builder.add_extension(extension.value, critical=extension.critical)
-    return builder.sign(private_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return certificate_to_der(tbs, algorithm, sign(private_key, tbs))

@@ -20,7 +20,7 @@ from identity.jws import UnverifiedJws
 from identity.jwt_svid import JwtSvid, verify_jwt_svid
 from identity.public_key import PublicKey, require_strong_key
 from identity.spiffe_id import SpiffeId, TrustDomain, WorkloadName
-from identity.x509_svid import MAX_CHAIN, PrivateKey, X509Svid, verify_x509_svid
+from identity.x509_svid import MAX_CHAIN, PrivateKey, X509Svid, claimed_spiffe_id, verify_x509_svid
 
 __all__ = [
     "MAX_CHAIN",
@@ -45,6 +45,7 @@ __all__ = [
     "WeakKeyError",
     "WorkloadName",
     "X509Svid",
+    "claimed_spiffe_id",
     "jwt_keys_document",
     "oidc_keys_document",
     "parse_bundle",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,7 +20,7 @@ from identity.errors import InvalidSpiffeIdError, Step, SvidVerificationError, W
 from identity.public_key import require_strong_key
 from identity.spiffe_id import SpiffeId
 
-__all__ = ["MAX_CHAIN", "PrivateKey", "X509Svid", "verify_x509_svid"]
+__all__ = ["MAX_CHAIN", "PrivateKey", "X509Svid", "claimed_spiffe_id", "verify_x509_svid"]
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -105,18 +105,9 @@ def verify_x509_svid(chain: Sequence[x509.Certificate], bundles: Iterable[Bundle
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise SvidVerificationError(Step.CHAIN, f"{len(chain)} certificates, not 1 to {MAX_CHAIN}")
 
-    # (2) RFC 5280 4.1, 4.2: all that follows reads what was read here, once.
-    contents = [_read(certificate, position) for position, certificate in enumerate(chain)]
-    for content in contents:
-        if content.certificate.signature_algorithm_oid not in _SIGNATURES:
-            raise content.refused(Step.CONTENT, "signature algorithm is none of ECDSA or RSA with SHA-2, nor Ed25519")
-    leaf = contents[0]
-
-    # (3) 2, 3.1, 5.2: exactly one URI, a SPIFFE ID, with a path.
-    spiffe_id = _read_spiffe_id(leaf)
-
-    # (4) 4.1, 4.3, 4.4, 5.2: a leaf may authenticate, and must not be able to sign certificates.
-    _require_leaf(leaf)
+    # (2) to (4) RFC 5280 4.1, 4.2: all that follows reads what was read here, once.
+    contents = [_read_presented(certificate, position) for position, certificate in enumerate(chain)]
+    spiffe_id = _require_leaf(contents[0])
 
     # (5) The bundle of the SVID's own trust domain; in a union, every authority could name everybody.
     found = [bundle for bundle in bundles if bundle.trust_domain == spiffe_id.trust_domain]
@@ -129,6 +120,15 @@ def verify_x509_svid(chain: Sequence[x509.Certificate], bundles: Iterable[Bundle
     # (6) 5.1, RFC 5280 6.1: the chain leads to an authority of that bundle, by a path on which all is well.
     _require_path(contents, found[0], at)
     return spiffe_id
+
+
+def claimed_spiffe_id(leaf: x509.Certificate) -> SpiffeId:
+    """Return what `leaf` claims, if it is a sound leaf by itself: steps (2) to (4). It proves nothing: no signature is looked at.
+
+    Raises:
+        SvidVerificationError: it could not prove anything under any issuer.
+    """
+    return _require_leaf(_read_presented(leaf, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,13 @@ class _Content:
         return SvidVerificationError(step, reason, position=self.position)
 
 
+def _read_presented(certificate: x509.Certificate, position: int) -> _Content:
+    content = _read(certificate, position)
+    if certificate.signature_algorithm_oid not in _SIGNATURES:
+        raise content.refused(Step.CONTENT, "signature algorithm is none of ECDSA or RSA with SHA-2, nor Ed25519")
+    return content
+
+
 def _read(certificate: x509.Certificate, position: int) -> _Content:
     def refused(reason: str) -> SvidVerificationError:
         return SvidVerificationError(Step.CONTENT, reason, position=position)
@@ -158,7 +165,7 @@ def _read(certificate: x509.Certificate, position: int) -> _Content:
     try:
         version = certificate.version
         serial_number = certificate.serial_number
-        extensions = certificate.extensions
+        extensions = {extension.oid: extension for extension in certificate.extensions}
         _require_strong_key(certificate, position)
         names = _value(extensions, x509.SubjectAlternativeName)
         constraints = _value(extensions, x509.BasicConstraints)
@@ -184,7 +191,7 @@ def _read(certificate: x509.Certificate, position: int) -> _Content:
         raise refused("certificate is not of version 3")
     if serial_number <= 0:
         raise refused("serial number is not positive (RFC 5280 4.1.2.2)")
-    for extension in extensions:
+    for extension in extensions.values():
         # RFC 5280 4.2: what is critical and not understood refuses the certificate. Name constraints are understood by
         # nobody here, so that they refuse even where they are not critical: they must never be passed over.
         if extension.oid == ExtensionOID.NAME_CONSTRAINTS:
@@ -207,14 +214,16 @@ def _require_strong_key(certificate: x509.Certificate, position: int) -> None:
         require_strong_key(key)
 
 
-def _extension(extensions: x509.Extensions, kind: type[T]) -> x509.Extension[T] | None:
-    try:
-        return extensions.get_extension_for_class(kind)
-    except x509.ExtensionNotFound:
-        return None
+_Extensions = dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]
 
 
-def _value(extensions: x509.Extensions, kind: type[T]) -> T | None:
+def _extension(extensions: _Extensions, kind: type[T]) -> x509.Extension[T] | None:
+    found = extensions.get(kind.oid)
+    # What pyca cannot read as what its id says, it gives as unrecognized; to us it is as if it were not there.
+    return cast("x509.Extension[T]", found) if found is not None and isinstance(found.value, kind) else None
+
+
+def _value(extensions: _Extensions, kind: type[T]) -> T | None:
     extension = _extension(extensions, kind)
     return None if extension is None else extension.value
 
@@ -231,7 +240,11 @@ def _read_spiffe_id(leaf: _Content) -> SpiffeId:
     return spiffe_id
 
 
-def _require_leaf(leaf: _Content) -> None:
+def _require_leaf(leaf: _Content) -> SpiffeId:
+    # (3) 2, 3.1, 5.2: exactly one URI, a SPIFFE ID, with a path.
+    spiffe_id = _read_spiffe_id(leaf)
+
+    # (4) 4.1, 4.3, 4.4, 5.2: a leaf may authenticate, and must not be able to sign certificates.
     if leaf.is_authority:
         raise leaf.refused(Step.LEAF, "leaf is an authority (basic constraints)")
     usage = _require_key_usage(leaf, Step.LEAF)
@@ -243,6 +256,7 @@ def _require_leaf(leaf: _Content) -> None:
         raise leaf.refused(Step.LEAF, "leaf may not make signatures, so it cannot authenticate")
     if leaf.purposes is not None and not leaf.purposes >= _MUTUAL_TLS:
         raise leaf.refused(Step.LEAF, "extended key usage lacks server or client authentication")
+    return spiffe_id
 
 
 def _require_path(chain: list[_Content], bundle: Bundle, at: datetime) -> None:

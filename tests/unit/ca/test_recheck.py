@@ -63,7 +63,6 @@ def leaf_of(der: bytes, profile: Profile) -> x509.Certificate:
         profile,
         spiffe_id=WEB,
         issuer=ISSUER,
-        bundle=AUTHORITY.bundle,
         at=AT,
     )
 
@@ -91,12 +90,18 @@ def test_a_certificate_that_differs_from_its_profile_in_one_field_is_withheld(fi
         ("key_usage", key_usage("digital_signature", "key_cert_sign")),
         ("names", names(str(WEB), f"{WEB}2")),
         ("names", names("spiffe://td.example")),
-        ("not_before", AT + SECOND),
     ],
 )
 def test_a_profile_that_would_not_verify_is_withheld_even_if_it_was_signed_as_meant(field: str, change: Any) -> None:
     profile = replace(PROFILE, **{field: change})
     with pytest.raises(RecheckError, match="refused at step"):
+        leaf_of(AUTHORITY.intermediate.sign(profile), profile)
+
+
+@pytest.mark.parametrize(("field", "change"), [("not_before", AT + SECOND), ("not_after", AT - SECOND)])
+def test_a_leaf_that_is_not_valid_now_is_withheld(field: str, change: Any) -> None:
+    profile = replace(PROFILE, **{field: change})
+    with pytest.raises(RecheckError, match="not valid at"):
         leaf_of(AUTHORITY.intermediate.sign(profile), profile)
 
 
