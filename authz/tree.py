@@ -7,6 +7,7 @@ How the tree parts the rules is told in `dispatch`, how it is made in `growing`,
 """
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
 from itertools import groupby
 
@@ -18,7 +19,7 @@ from authz.growing import Growing
 from authz.keys import KEYS
 from authz.model import Action, Policy
 from authz.predicates import LoweredRule, PredicateTable
-from authz.straightline import straightline
+from authz.straightline import Walk, straightline
 
 __all__ = ["DecisionTree", "compile_policies"]
 
@@ -64,6 +65,15 @@ class DecisionTree:
         """The external authorizers to ask about this request, as the reference finds them."""
         chain = self._tcp if attributes.protocol is _TCP else self._http
         return chain.triggered(attributes)
+
+    def decide_by(
+        self, walk_from: Callable[[Node, Attributes, Best], None], attributes: Attributes, *, allowed_by: frozenset[str]
+    ) -> Decision:
+        """As `decide`, of the lanes that another walk from the root finds."""
+        chain = self._tcp if attributes.protocol is _TCP else self._http
+        return chain.walked_by(lambda attributes, best, _: walk_from(chain.root, attributes, best)).decide(
+            attributes, allowed_by
+        )
 
     def root(self, protocol: Protocol) -> Node:
         """The tree of one protocol, to be looked at: its branches, and the lanes that hang on them."""
@@ -120,7 +130,13 @@ class _Chain:
         self._shadow_allow = None if stages.shadow_allow is None else stage((stages.shadow_allow, _allow))
         self._default = stages.default
         self.root = growing.grow()
-        self._walk = straightline(self.root)
+        self.walk = straightline(self.root)
+
+    def walked_by(self, walk: Walk) -> "_Chain":
+        """The same stages, in which `walk` finds the lanes."""
+        other = copy(self)
+        other.walk = walk
+        return other
 
     def triggered(self, attributes: Attributes) -> tuple[Trigger, ...]:
         if not self._providers:
@@ -128,7 +144,7 @@ class _Chain:
         best: Best = [_SETTLED] * self._stages
         for asked in self._providers.values():
             best[asked] = None
-        self._walk(attributes, best, {})
+        self.walk(attributes, best, {})
         found = ((provider, best[asked]) for provider, asked in self._providers.items())
         return tuple(
             Trigger(provider, lane.decision.match)
@@ -140,13 +156,13 @@ class _Chain:
         best: Best = [None] * self._stages
         if self._stages == 1:
             # As in most meshes: nothing but DENY and ALLOW.
-            self._walk(attributes, best, {})
+            self.walk(attributes, best, {})
             return self._default if (lane := best[0]) is None else lane.decision
         for provider in allowed_by & self._providers.keys():
             # One without a name cannot have been asked, whatever somebody says.
             if provider:
                 best[self._providers[provider]] = _SETTLED
-        self._walk(attributes, best, {})
+        self.walk(attributes, best, {})
         deciding = (lane for lane in best[: self._enforced + 1] if lane is not None and lane is not _SETTLED)
         lane = next(deciding, None)
         decision = self._default if lane is None else lane.decision

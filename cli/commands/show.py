@@ -1,16 +1,25 @@
-"""`meshward show`: which policies stand before each workload, in words."""
+"""`meshward show`: which policies stand before each workload, in words or as its decision tree."""
 
 import argparse
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments, print_loaded, store_of
+from cli.drawing import tree_of_request, trees
+from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
+from cli.picture import document_of_twig
+from cli.picture_svg import svg_of
+from cli.picture_text import print_twigs
 from cli.showing import document_of_policy, document_of_view, text_of_view, views
-from mesh.files import STDIN, display_name
+from mesh.files import STDIN, display_name, read_file
+from mesh.snapshot import Snapshot
+from parser.diagnostics import PolicySyntaxError
+from parser.request_file import parse_request_file
 from parser.resource_document import Resource
 from parser.ward_printer import print_ward
 
@@ -21,15 +30,27 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest_arguments(parser)
     parser.add_argument("--workload", metavar="NAMESPACE/NAME", help="only this one; default: every one there is")
     parser.add_argument("--all", action="store_true", help="say of the other policies, too, why they do not apply")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument("--tree", action="store_true", help="the decision tree that they are compiled to, instead")
+    parser.add_argument(
+        "--request", metavar="FILE", help="with --tree: the way of this request through the tree of its workload"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json", "svg"), default="text", help="default: %(default)s; svg with --tree"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
-    if [arguments.mesh, *arguments.paths].count(STDIN) > 1:
-        raise UsageError("standard input can be only one of the manifests and the mesh configuration")
+    if [arguments.mesh, arguments.request, *arguments.paths].count(STDIN) > 1:
+        raise UsageError("standard input can be only one of the manifests, the mesh configuration and the request")
+    if not arguments.tree and (arguments.request is not None or arguments.output == "svg"):
+        raise UsageError("only a tree is drawn, and only through a tree a request has a way", help="add --tree")
+    if arguments.request is not None and arguments.workload is not None:
+        raise UsageError("a request says itself which workload it is for", help="leave out --workload")
     loaded = store_of(arguments).load()
     print_loaded(loaded, verbose=arguments.verbose)
     snapshot = loaded.snapshot
+    if arguments.tree:
+        return _tree(arguments, snapshot)
     if arguments.workload is not None or len(snapshot.registry):
         wanted = snapshot.registry if arguments.workload is None else snapshot.registry.named(arguments.workload)
         shown = [view for workload in wanted for view in views(snapshot, workload)]
@@ -49,6 +70,34 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2))
     else:
         _print("\n".join(texts))
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:
+    if arguments.request is None:
+        wanted = snapshot.registry if arguments.workload is None else snapshot.registry.named(arguments.workload)
+        twigs = [twig for workload in wanted for twig in trees(snapshot, workload)]
+        if not twigs:
+            raise UsageError(f"no workloads in {', '.join(map(display_name, arguments.paths))}")
+    else:
+        data, name = read_file(Path(arguments.request)), display_name(arguments.request)
+        try:
+            document = parse_request_file(data, name)
+        except PolicySyntaxError as error:
+            print_diagnostics(error.diagnostics, {name: data.decode("utf-8", "replace")})
+            return ExitCode.INVALID
+        twigs = [tree_of_request(snapshot, document, at=time.time())]
+    match arguments.output:
+        case "svg":
+            sys.stdout.buffer.write(svg_of(twigs).encode())
+        case "json":
+            trees_document = {"trees": list(map(document_of_twig, twigs))}
+            sys.stdout.buffer.write(
+                orjson.dumps(trees_document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
+            )
+        case _:
+            print_twigs(twigs, sys.stdout, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     sys.stdout.flush()
     return ExitCode.OK
 
