@@ -7,6 +7,7 @@ empty, which Istio does not tell apart (spec: Istio decodes both to nil). Spans 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 
 from authz.span import Path, Span
 
@@ -56,6 +57,10 @@ class Operation:
     not_paths: tuple[str, ...] = ()
 
 
+_OF_SOURCE = attrgetter(*Source.__dataclass_fields__)
+_OF_OPERATION = attrgetter(*Operation.__dataclass_fields__)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One entry of `when`: the attribute named `key` has one of `values` and none of `not_values`."""
@@ -101,6 +106,16 @@ class Policy:
     provider: str | None = None
     dry_run: bool = False
     spans: Mapping[Path, Span] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many values its rules have, and one more for each rule, which may be without."""
+        return len(self.rules) + sum(
+            sum(sum(map(len, _OF_SOURCE(source))) for source in rule.sources)
+            + sum(sum(map(len, _OF_OPERATION(operation))) for operation in rule.operations)
+            + sum(len(condition.values) + len(condition.not_values) for condition in rule.conditions)
+            for rule in self.rules
+        )
 
     @property
     def id(self) -> str:

@@ -35,7 +35,7 @@ def compile_policies(policies: Iterable[Policy], *, trust_domains: tuple[str, ..
 class DecisionTree:
     """Decides requests for one workload. No decision changes it, and threads may share it."""
 
-    __slots__ = ("_http", "_tcp", "headers", "providers", "reads", "size")
+    __slots__ = ("_http", "_tcp", "headers", "providers", "reads", "size", "values")
 
     def __init__(self, policies: tuple[Policy, ...], trust_domains: tuple[str, ...]) -> None:
         table = PredicateTable(trust_domains=trust_domains)
@@ -47,6 +47,8 @@ class DecisionTree:
         facts.ask_for(asked)
         self.size = len(table)
         """How many distinct predicates the rules have."""
+        self.values = sum([policy.size for policy in policies])
+        """How many values the policies have, equal ones counted each time: the tree's memory is linear in it."""
         self.reads = frozenset(predicate.attribute for predicate in table)
         """Every attribute that some rule looks at."""
         self.headers = frozenset(

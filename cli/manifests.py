@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from authz.mesh_config import ISTIOD_SWITCHES
 from mesh.directory import DirectoryStore, Loaded
+from mesh.guards import DEFAULT_BUDGET
 from parser.diagnostics import Diagnostic, render
 
 __all__ = ["add_manifest_arguments", "print_diagnostics", "print_loaded", "print_skipped", "store_of"]
@@ -30,12 +31,26 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"a switch in istiod's environment: {' or '.join(ISTIOD_SWITCHES)} (may be repeated)",
     )
+    parser.add_argument(
+        "--budget",
+        metavar="VALUES",
+        type=_count,
+        default=DEFAULT_BUDGET,
+        help="how many values the policies before all workloads may have, each counted for every set of workloads that it "
+        "applies to; more are refused (default: %(default)s)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show warnings, and what was skipped")
 
 
 def store_of(arguments: argparse.Namespace) -> DirectoryStore:
     """The store that the arguments name."""
-    return DirectoryStore(tuple(arguments.paths), arguments.mesh, dict(arguments.istiod_env))
+    return DirectoryStore(tuple(arguments.paths), arguments.mesh, dict(arguments.istiod_env), budget=arguments.budget)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _switch(text: str) -> tuple[str, bool]:

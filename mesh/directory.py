@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
-from mesh.errors import InvalidManifestsError
+from mesh.errors import BudgetError, InvalidManifestsError
 from mesh.files import File, ManifestFiles, display_name, read_file
+from mesh.guards import DEFAULT_BUDGET
 from mesh.snapshot import Snapshot
 from parser.contents import Contents, place, read_contents
 from parser.cross_checks import MeshChecks
@@ -81,16 +82,22 @@ class _Read:
 class DirectoryStore:
     """Files and directories, `-` for standard input, and optionally a file of mesh configuration, which wins over theirs.
 
-    `switches` are fields of `MeshConfig` that no file has. What was read is remembered, and what has not changed is neither
+    `switches` are fields of `MeshConfig` that no file has; `budget` is how much the policies may say (`mesh.guards`). What was read is remembered, and what has not changed is neither
     read nor checked nor compiled again; what comes of it is what comes of reading everything anew.
     """
 
     def __init__(
-        self, paths: Sequence[str], mesh_file: str | None = None, switches: Mapping[str, bool] | None = None
+        self,
+        paths: Sequence[str],
+        mesh_file: str | None = None,
+        switches: Mapping[str, bool] | None = None,
+        *,
+        budget: int = DEFAULT_BUDGET,
     ) -> None:
         self.paths = tuple(paths)
         self.mesh_file = mesh_file
         self._switches = switches or {}
+        self._budget = budget
         self._files = ManifestFiles(self.paths)
         # The files that were read last, and what they declare.
         self._known: tuple[Sequence[File], Sequence[Contents]] = ((), ())
@@ -105,6 +112,7 @@ class DirectoryStore:
         Raises:
             PolicyStoreError: They cannot be read.
             InvalidManifestsError: What they hold is no valid mesh; it names every problem.
+            BudgetError: They say more than the budget allows.
         """
         return self._load(self._read(None))
 
@@ -134,7 +142,7 @@ class DirectoryStore:
         with _mostly_lasting():
             try:
                 loaded = self._compile(self._examine(read), revision=read.digest[:_REVISION])
-            except InvalidManifestsError:
+            except (BudgetError, InvalidManifestsError):
                 self._seen = read.digest
                 raise
         self._seen, self._snapshot = read.digest, loaded.snapshot
@@ -186,6 +194,7 @@ class DirectoryStore:
             config=examined.config or MeshConfig(),
             revision=revision,
             previous=self._snapshot,
+            budget=self._budget,
         )
         return Loaded(
             snapshot=snapshot,

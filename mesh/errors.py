@@ -4,11 +4,24 @@ from collections.abc import Mapping
 
 from parser.diagnostics import Diagnostic, Severity
 
-__all__ = ["InvalidManifestsError", "PolicyStoreError", "UnknownWorkloadError"]
+__all__ = ["BudgetError", "InvalidManifestsError", "PolicyStoreError", "UnknownWorkloadError"]
 
 
 class PolicyStoreError(Exception):
     """The documents could not be had."""
+
+
+class BudgetError(PolicyStoreError):
+    """The policies say more than a server is to hold: with those before `workload` they have `values`, more than `limit`."""
+
+    def __init__(self, workload: str, *, values: int, limit: int) -> None:
+        super().__init__(
+            f"too many policies: with those before {workload} there are {values:,} values to compile, each counted for every "
+            f"set of workloads that it applies to, and the limit is {limit:,}; if they are meant, raise it with --budget"
+        )
+        self.workload = workload
+        self.values = values
+        self.limit = limit
 
 
 class InvalidManifestsError(PolicyStoreError):

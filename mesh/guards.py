@@ -13,10 +13,15 @@ from authz.request_authentication import JwtRule, RequestAuthentication, jwt_rul
 from authz.selection import select
 from authz.tree import DecisionTree, compile_policies
 from authz.workload import ServiceRef, Workload
+from mesh.errors import BudgetError
 from mesh.registry import Registry
 from parser.difference import differing
 
-__all__ = ["Guard", "Guards"]
+__all__ = ["DEFAULT_BUDGET", "Guard", "Guards"]
+
+DEFAULT_BUDGET = 2_000_000
+"""How many values all trees may have together, a policy's once for each tree that it is in: some twenty times what ten thousand
+policies say. Compiled, a value takes about half a kilobyte."""
 
 _SPELLED_OUT_LIMIT = 1024
 _TOKENS = "request.auth."
@@ -70,6 +75,10 @@ class Guards:
 
     What the ones before it, `previous`, have compiled is taken over where it is the same. That changes nothing but the time it
     takes. The attributes are for the ones after it.
+
+    Raises:
+        BudgetError: The trees of the registry have more values than `budget`, if there is one. What one policy says is as much as
+            its file, but it may stand before thousands of workloads.
     """
 
     __slots__ = (
@@ -93,6 +102,7 @@ class Guards:
         registry: Registry,
         config: MeshConfig,
         previous: "Guards | None" = None,
+        budget: int | None = None,
     ) -> None:
         self.registry = registry
         self.config = config
@@ -112,9 +122,17 @@ class Guards:
         if previous is not None:
             self._take_over(previous)
         # The registry keeps its workloads for as long as this lives, so each stands for itself.
+        values, counted = 0, set[int]()
         for workload in registry:
-            if id(workload) not in self.by_workload:
-                self.by_workload[id(workload)] = self._guarded(_Asked.about(workload, None), workload, keep=True)
+            if (guard := self.by_workload.get(id(workload))) is None:
+                guard = self.by_workload[id(workload)] = self._guarded(
+                    _Asked.about(workload, None), workload, keep=True
+                )
+            if budget is not None and id(guard.tree) not in counted:
+                counted.add(id(guard.tree))
+                values += guard.tree.values
+                if values > budget:
+                    raise BudgetError(workload.id, values=values, limit=budget)
         used = {id(guard.tree) for guard in chain(self.by_workload.values(), self.by_asked.values())}
         self.trees = {ids: tree for ids, tree in self.trees.items() if id(tree) in used}
 

@@ -22,6 +22,9 @@ class Snapshot:
 
     The trees of all its workloads are compiled when it is made; workloads with the same policies share one. What a `previous`
     snapshot has compiled of the same is taken over, and makes no difference but to the time that it takes.
+
+    Raises:
+        BudgetError: The policies say more than `budget` allows, as in `mesh.guards`.
     """
 
     __slots__ = (
@@ -47,6 +50,7 @@ class Snapshot:
         peer_authentications: Sequence[PeerAuthentication] = (),
         request_authentications: Sequence[RequestAuthentication] = (),
         previous: "Snapshot | None" = None,
+        budget: int | None = None,
     ) -> None:
         self.policies = tuple(policies)
         self.request_authentications = tuple(request_authentications)
@@ -63,6 +67,7 @@ class Snapshot:
             registry=self.registry,
             config=config,
             previous=None if previous is None else previous.guards,
+            budget=budget,
         )
         self._by_id: dict[str, Policy] = {}
         self._warnings = tuple(self._gaps())
