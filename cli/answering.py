@@ -1,7 +1,9 @@
 """Answering: what one process needs to answer Envoy, from the arguments of `meshward serve`."""
 
 import argparse
+import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from cli.command import UsageError
 from extauthz.decision_log import DecisionLog
 from extauthz.server import ListenError, Port, Server
 from extauthz.service import AuthorizationService
+from extauthz.tally import Fetch, Tally
 from extauthz.token_mode import TokenMode
 from extauthz.tokens import TokenReader, TrustingEnvoy, Verifying
 from mesh.files import STDIN
@@ -21,21 +24,30 @@ from mesh.snapshot import Snapshot
 
 __all__ = ["Answering", "decision_log"]
 
+_TURN = 1.0
+
 
 class Answering:
     """A server of `snapshot`, which `take` replaces while it runs."""
 
     def __init__(
-        self, arguments: argparse.Namespace, snapshot: Snapshot, log: DecisionLog | None, port: Port = Port.OWN
+        self,
+        arguments: argparse.Namespace,
+        snapshot: Snapshot,
+        log: DecisionLog | None,
+        tally: Tally,
+        port: Port = Port.OWN,
     ) -> None:
         """Listen, without answering yet.
 
         Raises:
             UsageError: The address cannot be had, or the certificates for fetching keys.
         """
-        self._tokens = _tokens(arguments)
+        self._tally = tally
+        self._keys = _keys(arguments, tally)
+        self._tokens: TokenReader = TrustingEnvoy() if self._keys is None else Verifying(self._keys)
         self._service = AuthorizationService(
-            lambda: self.snapshot, tokens=self._tokens, workload=arguments.workload, log=log
+            lambda: self.snapshot, tokens=self._tokens, workload=arguments.workload, log=log, tally=tally
         )
         self._drain = arguments.drain
         self.take(snapshot)
@@ -58,24 +70,41 @@ class Answering:
         """Answer, once what tokens need is here or is known not to come."""
         await self._tokens.ready(self.snapshot.jwt_rules())
         await self._server.start()
+        self._living = asyncio.create_task(self._live())
+
+    async def _live(self) -> None:
+        """Say that the loop turns, again and again."""
+        while True:
+            self._tally.alive(at=time.monotonic())
+            if self._keys is not None:
+                ages = self._keys.fetched_at
+                usable = [at for at in ages if at is not None]
+                self._tally.keys(usable=len(usable), missing=len(ages) - len(usable), oldest=min(usable, default=0.0))
+            await asyncio.sleep(_TURN)
 
     async def stop(self) -> None:
         """Answer what is open, and end."""
+        self._living.cancel()
         await self._server.stop(grace=self._drain)
         await self._service.close()
         await self._tokens.close()
 
 
-def _tokens(arguments: argparse.Namespace) -> TokenReader:
+def _keys(arguments: argparse.Namespace, tally: Tally) -> JwksCache | None:
+    """Those that tokens are verified with; none where Envoy does it."""
     if arguments.jwt is TokenMode.TRUST_ENVOY:
-        return TrustingEnvoy()
+        return None
     tls = tls_context()
     if arguments.jwks_ca is not None:
         try:
             tls.load_verify_locations(arguments.jwks_ca)
         except OSError as error:  # SSLError is one, too
             raise UsageError(f"cannot read the certificates in {arguments.jwks_ca}: {error.strerror}") from error
-    return Verifying(JwksCache(Egress(allowed=tuple(arguments.jwks_allow)), tls=tls))
+
+    def on_fetch(error: Exception | None) -> None:
+        tally.count(Fetch.OK if error is None else Fetch.FAILED)
+
+    return JwksCache(Egress(allowed=tuple(arguments.jwks_allow)), tls=tls, on_fetch=on_fetch)
 
 
 @contextmanager

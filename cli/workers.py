@@ -1,7 +1,7 @@
-"""Workers: processes that answer on one port, all by the same snapshot, because one process has one core.
+"""Workers: processes that answer on one port or each on a socket, all by the same snapshot, because one process has one core.
 
-The first process loads the manifests, watches them, and hands what they declare to its workers. A worker that dies is
-started again; workers whose first process dies end.
+The first process loads the manifests, watches them, and hands what changed to its workers. It waits for none of them: one that
+hangs is behind, and the others are not. A worker that dies is started again; workers whose first process dies end.
 """
 
 import argparse
@@ -12,75 +12,52 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ctypes import Array, c_char
 from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import RawArray
+from typing import BinaryIO
 
-from authz.mesh_config import MeshConfig
-from authz.model import Policy
-from authz.peer_authentication import PeerAuthentication
-from authz.request_authentication import RequestAuthentication
-from authz.workload import Workload
 from cli.answering import Answering, decision_log
 from cli.command import CommandError, UsageError
-from extauthz.server import ListenError, Port, parse_port
+from extauthz.metrics import Answerer
+from extauthz.server import UNIX, ListenError, Port, parse_port
+from extauthz.tally import SIZE, Tally
+from mesh.handover import pieces, received
+from mesh.replacing import freeze, let_go, short_turns
 from mesh.snapshot import Snapshot
 
-__all__ = ["Declared", "Workers", "address_of", "reserve"]
+__all__ = ["Workers", "addresses"]
 
 _logger = logging.getLogger("meshward")
 # A forked process would inherit threads of gRPC in a state that nobody knows.
 _spawn = multiprocessing.get_context("spawn")
 _PAUSE = 1.0
+_LAST_STEPS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What a snapshot is made from, fit to be sent to another process."""
-
-    policies: Sequence[Policy]
-    peer_authentications: Sequence[PeerAuthentication]
-    request_authentications: Sequence[RequestAuthentication]
-    workloads: Sequence[Workload]
-    config: MeshConfig
-    revision: str
-
-    @classmethod
-    def by(cls, snapshot: Snapshot) -> "Declared":
-        """What `snapshot` was made from."""
-        return cls(
-            snapshot.policies,
-            snapshot.peer_authentications,
-            snapshot.request_authentications,
-            tuple(snapshot.registry),
-            snapshot.config,
-            snapshot.revision,
-        )
-
-    def snapshot(self) -> Snapshot:
-        """The same snapshot, compiled here."""
-        return Snapshot(
-            policies=self.policies,
-            peer_authentications=self.peer_authentications,
-            request_authentications=self.request_authentications,
-            workloads=self.workloads,
-            config=self.config,
-            revision=self.revision,
-        )
-
-
-def reserve(address: str) -> socket.socket:
-    """A port for all workers: bound, so that nobody else gets it, and not listened on.
+@contextmanager
+def addresses(address: str, count: int) -> Iterator[Sequence[str]]:
+    """Where each of `count` workers is to listen: all on one port, which nobody else gets meanwhile, or each on a Unix socket.
 
     Raises:
-        UsageError: `address` is no `host:port`, or is taken.
+        UsageError: `address` is none, or is taken.
     """
+    if address.startswith(UNIX):
+        yield [f"{address}.{number}" for number in range(count)]
+        return
+    with _reserved(address) as reserved:
+        host, port = reserved.getsockname()[:2]
+        yield [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] * count
+
+
+def _reserved(address: str) -> socket.socket:
+    """A port that is bound, and not listened on."""
     try:
         host, port = parse_port(address)
     except ListenError as error:
-        raise UsageError(str(error), help="several workers share a port: give `--listen host:port`") from error
+        raise UsageError(str(error)) from error
     reserved = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -91,22 +68,16 @@ def reserve(address: str) -> socket.socket:
     return reserved
 
 
-def address_of(reserved: socket.socket) -> str:
-    """The address that was reserved, with the real port where 0 was asked for."""
-    host, port = reserved.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class Workers:
-    """`count` processes that answer by what they were sent last."""
+    """Processes that answer at `addresses`, one each, by the snapshot that they were told of last."""
 
-    def __init__(self, arguments: argparse.Namespace, count: int, declared: Declared) -> None:
-        self._arguments = arguments
-        self._count = count
-        self._declared = declared
-        self._workers: dict[int, _Worker] = {}
+    def __init__(self, arguments: argparse.Namespace, addresses: Sequence[str], snapshot: Snapshot) -> None:
+        self._drain: float = arguments.drain
+        self._workers = [
+            _Worker(number, argparse.Namespace(**{**vars(arguments), "listen": address}), snapshot)
+            for number, address in enumerate(addresses)
+        ]
         self._keeping: list[asyncio.Task[None]] = []
-        self._stopping = False
 
     async def start(self) -> None:
         """Start them all, and wait until they answer.
@@ -115,107 +86,195 @@ class Workers:
             CommandError: One did not come up.
         """
         try:
-            await asyncio.gather(*map(self._start, range(self._count)))
+            await asyncio.gather(*(worker.start() for worker in self._workers))
         except CommandError:
             await self.stop()
             raise
-        self._keeping = [asyncio.create_task(self._keep(number)) for number in range(self._count)]
+        self._keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
 
-    async def send(self, declared: Declared) -> None:
-        """Have all answer by what is declared now; returns when they do."""
-        self._declared = declared
-        await asyncio.gather(*(worker.take(declared) for worker in self._workers.values()))
+    def take(self, snapshot: Snapshot) -> None:
+        """Have all answer by this one; they do so one moment later."""
+        for worker in self._workers:
+            worker.take(snapshot)
+
+    def answerers(self) -> Sequence[Answerer]:
+        """All of them, as they are now."""
+        return [worker.seen for worker in self._workers]
 
     async def stop(self) -> None:
         """Let all answer what is open, and end."""
-        self._stopping = True
-        for worker in self._workers.values():
-            worker.process.terminate()
-        await asyncio.gather(*(worker.ended() for worker in self._workers.values()))
         for task in self._keeping:
             task.cancel()
-
-    async def _start(self, number: int) -> None:
-        ours, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_work, args=(theirs, self._arguments), name=f"worker {number}", daemon=True)
-        process.start()
-        theirs.close()
-        worker = self._workers[number] = _Worker(process, ours)
-        if not await worker.take(self._declared):
-            raise CommandError(f"worker {number} did not start; what it printed says why")
-        _logger.info("worker %d answers, process %d", number, process.pid)
-
-    async def _keep(self, number: int) -> None:
-        """Start a worker again whenever it ends before it should."""
-        while True:
-            worker = self._workers[number]
-            await worker.ended()
-            if self._stopping:
-                return
-            _logger.error("worker %d ended with status %s and is started again", number, worker.process.exitcode)
-            await asyncio.sleep(_PAUSE)
-            try:
-                await self._start(number)
-            except CommandError as error:
-                _logger.error("%s", error)  # noqa: TRY400  # the next round tries again
+        await asyncio.gather(*(worker.stop(within=self._drain + _LAST_STEPS) for worker in self._workers))
 
 
 class _Worker:
-    """The first process's end of a worker."""
+    """The first process's end of one worker, and of those that follow it when it dies."""
 
-    def __init__(self, process: SpawnProcess, connection: Connection) -> None:
-        self.process = process
-        self._connection = connection
-        self._turn = asyncio.Lock()
+    def __init__(self, number: int, arguments: argparse.Namespace, snapshot: Snapshot) -> None:
+        self._number = number
+        self._arguments = arguments
+        self._wanted = snapshot
+        self._news = asyncio.Event()
+        self._memory = RawArray(c_char, SIZE)
+        self._tally = Tally(memoryview(self._memory))
+        self._process: SpawnProcess | None = None
+        self._ended = asyncio.Event()
+        self._revision = ""
+        self._restarts = 0
+        self._feeding: asyncio.Task[None] | None = None
 
-    async def take(self, declared: Declared) -> bool:
-        """Whether it answers by `declared` now; not if it has died, and then another will."""
-        async with self._turn:
+    @property
+    def seen(self) -> Answerer:
+        """The process that it is now."""
+        process = self._process
+        return Answerer(
+            name=f"worker-{self._number}",
+            pid=None if process is None or self._ended.is_set() else process.pid,
+            tally=self._tally,
+            revision=self._revision,
+            restarts=self._restarts,
+        )
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Have it answer by this one as soon as it can; what it was to answer by before it could is left out."""
+        self._wanted = snapshot
+        self._news.set()
+
+    async def start(self) -> None:
+        """Start a process, and wait until it answers.
+
+        Raises:
+            CommandError: It did not come up.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = _spawn.Process(
+                target=_work, args=(theirs, self._arguments, self._memory), name=f"worker {self._number}", daemon=True
+            )
+            process.start()
+        self._process, self._revision = process, ""
+        self._ended.clear()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(process.sentinel, self._has_ended, process)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        answers = loop.create_future()
+        self._feeding = asyncio.create_task(self._feed(reader, writer, answers))
+        if not await answers:
+            raise CommandError(f"worker {self._number} did not start; what it printed says why")
+        _logger.info("worker %d answers, process %d", self._number, process.pid)
+
+    async def keep(self) -> None:
+        """Start another process whenever it ends before it should."""
+        while True:
+            await self._ended.wait()
+            status = None if self._process is None else self._process.exitcode
+            _logger.error("worker %d ended with status %s and is started again", self._number, status)
+            await asyncio.sleep(_PAUSE)
+            self._restarts += 1
             try:
-                await asyncio.to_thread(self._connection.send, declared)
-                return bool(await asyncio.to_thread(self._connection.recv) == declared.revision)
-            except (EOFError, OSError):
-                return False
+                await self.start()
+            except CommandError as error:
+                _logger.error("%s", error)  # noqa: TRY400  # the next round tries again
 
-    async def ended(self) -> None:
-        """Wait until it has ended."""
-        await asyncio.to_thread(self.process.join)
+    async def stop(self, *, within: float) -> None:
+        """End it, politely, and after so many seconds not."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(within):
+                await self._ended.wait()
+        except TimeoutError:
+            _logger.error("worker %d does not end and is killed", self._number)  # noqa: TRY400  # the message is for a person
+            self._process.kill()
+            await self._ended.wait()
+        if self._feeding is not None:
+            await self._feeding
+
+    def _has_ended(self, process: SpawnProcess) -> None:
+        asyncio.get_running_loop().remove_reader(process.sentinel)
+        process.join()
+        self._ended.set()
+        self._news.set()
+
+    async def _feed(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: asyncio.Future[bool]
+    ) -> None:
+        """Send one process what it is to answer by, for as long as it lives."""
+        has: Snapshot | None = None
+        with suppress(OSError):
+            while not self._ended.is_set():
+                self._news.clear()
+                wanted = self._wanted
+                if wanted is not has:
+                    for piece in pieces(wanted, has):
+                        writer.write(piece)
+                        await writer.drain()
+                    if (await reader.readline()).decode().strip() != wanted.revision:
+                        break
+                    has, self._revision = wanted, wanted.revision
+                    if not answers.done():
+                        answers.set_result(True)
+                elif not self._ended.is_set():
+                    await self._news.wait()
+        await self._ended.wait()
+        if not answers.done():
+            answers.set_result(False)
+        writer.close()
 
 
-def _work(connection: Connection, arguments: argparse.Namespace) -> None:
+def _work(connection: socket.socket, arguments: argparse.Namespace, memory: Array[c_char]) -> None:
     """The whole life of a worker."""
     logging.basicConfig(format="meshward: %(message)s", level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # Ctrl-C reaches every process of a terminal; the first one ends the others, in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tally = Tally(memoryview(memory))
     try:
-        with decision_log(arguments.decision_log) as log:
-            asyncio.run(_answer(connection, lambda snapshot: Answering(arguments, snapshot, log, Port.SHARED)))
+        with decision_log(arguments.decision_log) as log, short_turns(), connection:
+            asyncio.run(_answer(connection, lambda snapshot: Answering(arguments, snapshot, log, tally, Port.SHARED)))
     except CommandError as error:
         _logger.error("%s", error)  # noqa: TRY400  # the message is for a person
         sys.exit(1)
 
 
-async def _answer(connection: Connection, answering_by: Callable[[Snapshot], Answering]) -> None:
+async def _answer(connection: socket.socket, answering_by: Callable[[Snapshot], Answering]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    answering = answering_by((await asyncio.to_thread(connection.recv)).snapshot())
+    stream = connection.makefile("rb")
+    answering = answering_by(await asyncio.to_thread(received, stream, None))
+    freeze()
     await answering.start()
-    connection.send(answering.snapshot.revision)
-
-    def take(snapshot: Snapshot) -> None:
-        answering.take(snapshot)
-        connection.send(snapshot.revision)
+    _confirm(connection, answering)
 
     def listen() -> None:
-        """Take up what comes; the pipe ends when the first process is gone, however it went."""
+        """Take up what comes; the connection ends when the first process is gone, however it went."""
         with suppress(EOFError, OSError):
             while True:
-                loop.call_soon_threadsafe(take, connection.recv().snapshot())
+                _replace(answering, stream, loop)
+                _confirm(connection, answering)
         loop.call_soon_threadsafe(stop.set)
 
     # Not one of the loop's own threads: those are waited for at the end, and this one waits for a word that may never come.
     threading.Thread(target=listen, daemon=True).start()
     await stop.wait()
     await answering.stop()
+
+
+def _confirm(connection: socket.socket, answering: Answering) -> None:
+    connection.sendall(f"{answering.snapshot.revision}\n".encode())
+
+
+def _replace(answering: Answering, stream: BinaryIO, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for a snapshot, and have `answering` answer by it."""
+    snapshot = received(stream, answering.snapshot)
+    freeze()
+    outdated = [answering.snapshot]
+
+    async def take() -> None:
+        answering.take(snapshot)
+
+    asyncio.run_coroutine_threadsafe(take(), loop).result()
+    let_go(outdated)

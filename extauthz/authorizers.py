@@ -11,6 +11,7 @@ from extauthz.answer import Answer, Authorized, BadAnswerError, Refused
 from extauthz.grpc_authorizer import GrpcAuthorizer
 from extauthz.http_authorizer import HttpAuthorizer
 from extauthz.question import BodyTooLargeError, body_for, to_question
+from extauthz.tally import Call, Tally
 
 __all__ = ["Authorizers"]
 
@@ -18,9 +19,10 @@ _logger = logging.getLogger("meshward")
 
 
 class Authorizers:
-    """Connects to an authorizer when it is first asked, and anew when its settings have changed."""
+    """Connects to an authorizer when it is first asked, and anew when its settings have changed. `tally` counts the answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._current: dict[str, tuple[ExtensionProvider, GrpcAuthorizer | HttpAuthorizer]] = {}
         # Those of settings that were replaced may still be answering. They are few, and idle.
         self._former: list[GrpcAuthorizer | HttpAuthorizer] = []
@@ -41,21 +43,27 @@ class Authorizers:
         seconds = min(provider.timeout, seconds)
         authorizer = self._authorizer(provider)
         try:
+            answer: Answer
             if isinstance(authorizer, GrpcAuthorizer):
                 question = to_question(asked, attributes, provider.body)
-                return await authorizer.ask(question, attributes, seconds=seconds)
-            return await authorizer.ask(body_for(asked, provider.body), attributes, seconds=seconds)
+                answer = await authorizer.ask(question, attributes, seconds=seconds)
+            else:
+                answer = await authorizer.ask(body_for(asked, provider.body), attributes, seconds=seconds)
         except BodyTooLargeError:
+            self._tally.count(Call.TOO_LARGE)
             return Refused(
                 denial=Denial(413, b""), reason=f"the body is longer than authorizer {provider.name} may see"
             )
         except BadAnswerError as error:
             _logger.warning("authorizer %s could not be asked: %s", provider.name, error)
+            self._tally.count(Call.FAILED_OPEN if provider.fail_open else Call.FAILED)
             if provider.fail_open:
                 return Authorized()
             return Refused(
                 denial=Denial(provider.status_on_error, b""), reason=f"authorizer {provider.name} could not be asked"
             )
+        self._tally.count(Call.REFUSED if isinstance(answer, Refused) else Call.ALLOWED)
+        return answer
 
     def _authorizer(self, provider: ExtensionProvider) -> GrpcAuthorizer | HttpAuthorizer:
         settings, authorizer = self._current.get(provider.name, (None, None))

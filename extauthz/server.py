@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from extauthz.service import AuthorizationService
 
-__all__ = ["ListenError", "Port", "Server", "parse_port"]
+__all__ = ["UNIX", "ListenError", "Port", "Server", "parse_port"]
 
 _SERVICE = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name
 
@@ -29,7 +29,7 @@ _OPTIONS = (
     ("grpc.max_concurrent_streams", 1000),
 )
 _LAST_STEPS = 1.0
-_UNIX = "unix:"
+UNIX = "unix:"
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -59,7 +59,7 @@ class Server:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        self._socket = _UnixSocket(self._server, address) if address.startswith(_UNIX) else None
+        self._socket = _UnixSocket(self._server, address) if address.startswith(UNIX) else None
         self.address = address if self._socket else _listen_on_port(self._server, address)
         """Where it listens; with the real port where 0 was asked for."""
 
@@ -105,7 +105,7 @@ class _UnixSocket:
     """The file of a Unix socket that a server listens on."""
 
     def __init__(self, server: grpc.aio.Server, address: str) -> None:
-        self._path = Path(address.removeprefix(_UNIX))
+        self._path = Path(address.removeprefix(UNIX))
         try:
             _clear_stale(self._path)
         except OSError as error:
@@ -142,7 +142,7 @@ def _clear_stale(path: Path) -> None:
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ListenError(f"cannot listen on {_UNIX}{path}: there is a file of that name, and it is no socket")
+            raise ListenError(f"cannot listen on {UNIX}{path}: there is a file of that name, and it is no socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -151,7 +151,7 @@ def _clear_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
         else:
-            raise ListenError(f"cannot listen on {_UNIX}{path}: another server does")
+            raise ListenError(f"cannot listen on {UNIX}{path}: another server does")
 
 
 def _reason(family: socket.AddressFamily, address: str | tuple[str, int]) -> str:

@@ -16,6 +16,7 @@ from authz.workload import ProxyKind
 from extauthz.answer import Authorized
 from extauthz.decision_log import DecisionLog, request_document
 from extauthz.stages import Stages
+from extauthz.tally import Refusal, Tally
 from extauthz.tokens import TokenReader
 from extauthz.wire import Destination, MalformedRequestError, at_gateway, readings, to_asked, to_response
 from mesh.deciding import decision_document
@@ -51,9 +52,11 @@ class AuthorizationService:
         tokens: TokenReader,
         workload: str | None = None,
         log: DecisionLog | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._stages = Stages(tokens)
+        self._tally = tally or Tally()
+        self._stages = Stages(tokens, self._tally)
         self._workload = workload
         self._log = log
 
@@ -75,12 +78,15 @@ class AuthorizationService:
             decided = await self._decide(question, snapshot, seconds)
         except Exception:  # what nobody foresaw denies, and says so where the operator looks
             _logger.exception("denied: a request could not be decided")
+            self._tally.count(Refusal.INTERNAL_ERROR)
             decided = _Decided(_refusal("internal error"))
         if self._log is not None:
             try:
                 _write(self._log, decided, snapshot.revision, started)
             except OSError as error:
+                self._tally.count(Refusal.UNLOGGED)
                 decided = _refused(f"the decision log cannot be written: {error.strerror}")
+        self._tally.answered(decided.decision, time.perf_counter() - started)
         passed = decided.passed
         return to_response(
             decided.decision,
@@ -99,8 +105,10 @@ class AuthorizationService:
             request = external_auth_pb2.CheckRequest.FromString(question)
             asked = to_asked(request)
         except DecodeError:
+            self._tally.count(Refusal.UNDECODABLE)
             return _refused("the question is no CheckRequest")
         except MalformedRequestError as error:
+            self._tally.count(Refusal.MALFORMED)
             return _refused(str(error))
         destination = asked.destination
         if self._workload is not None:
@@ -115,6 +123,8 @@ class AuthorizationService:
             consulted = guard.tree.headers
             ways = readings(asked, consulted)
         except (MalformedRequestError, UnknownWorkloadError) as error:
+            unknown = isinstance(error, UnknownWorkloadError)
+            self._tally.count(Refusal.UNKNOWN_WORKLOAD if unknown else Refusal.MALFORMED)
             return _refused(str(error), destination, asked.attributes)
         decision, attributes, passed = await self._stages.decide(guard, request, ways, seconds=seconds)
         return _Decided(decision, destination._replace(workload=workload.id), attributes, consulted, passed)

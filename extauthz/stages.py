@@ -16,6 +16,7 @@ from authz.decision import Decision, Stage, Verdict
 from authz.model import Action
 from extauthz.answer import Authorized, Refused
 from extauthz.authorizers import Authorizers
+from extauthz.tally import Tally, Token
 from extauthz.tokens import TokenReader
 from mesh.deciding import refused_at_port, unasked, unauthenticated, with_identity
 from mesh.snapshot import Guard
@@ -36,11 +37,12 @@ class Outcome(NamedTuple):
 
 
 class Stages:
-    """Takes requests through the stages; `tokens` reads what tokens prove."""
+    """Takes requests through the stages; `tokens` reads what tokens prove, `tally` counts what came of it."""
 
-    def __init__(self, tokens: TokenReader) -> None:
+    def __init__(self, tokens: TokenReader, tally: Tally) -> None:
         self._tokens = tokens
-        self._authorizers = Authorizers()
+        self._tally = tally
+        self._authorizers = Authorizers(tally)
 
     async def decide(
         self,
@@ -69,7 +71,10 @@ class Stages:
                 # Where tokens are looked for, the first reading leaves lines joined that came so: none can hide in a split.
                 authenticated = await self._tokens.read(guard.jwt_rules, ways[0])
             except UnauthenticatedError as error:
+                self._tally.count(error.status)
                 return Outcome(unauthenticated(error), ways[0])
+            if authenticated.rule is not None:
+                self._tally.count(Token.VERIFIED)
             passed = passed.then(Authorized(changes=authenticated.changes))
             ways = [authenticated.applied_to(way) for way in ways]
         decision, attributes = _most_restrictive(guard, ways, guard.tree.providers)

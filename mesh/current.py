@@ -1,12 +1,10 @@
 """Current: the snapshot in force, replaced as its documents change, never by a bad one."""
 
 import asyncio
-import gc
 import logging
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from watchfiles import awatch
@@ -14,6 +12,7 @@ from watchfiles import awatch
 from mesh.directory import DirectoryStore, Loaded
 from mesh.errors import InvalidManifestsError, PolicyStoreError
 from mesh.files import STDIN
+from mesh.replacing import freeze, let_go, short_turns
 from mesh.snapshot import Snapshot
 
 __all__ = ["Current"]
@@ -24,8 +23,6 @@ _logger = logging.getLogger("meshward")
 _QUIET = 50
 # Not every file system tells of changes, and none tells of one made before the watching began. Milliseconds.
 _AT_LEAST_EVERY = 5_000
-# How long a thread goes on while another waits, in seconds. An answer waits several times; Python's own is 5 ms.
-_TURN = 0.0001
 
 
 class Current:
@@ -50,10 +47,11 @@ class Current:
         self._on_load = on_load
         self._on_refusal = on_refusal
         self._complaint = ""
+        self._invalid = False
         self._looked = 0.0
         self._reloading = asyncio.Lock()
         self.snapshot = self._take(store.load())
-        _freeze()
+        freeze()
 
     def _take(self, loaded: Loaded) -> Snapshot:
         self._on_load(loaded)
@@ -62,7 +60,7 @@ class Current:
     def _load_if_changed(self, changed: Collection[str] | None) -> Loaded | None:
         loaded = self._store.load_if_changed(changed)
         if loaded is not None:
-            _freeze()
+            freeze()
         return loaded
 
     async def reload(self, changed: Collection[str] | None = None) -> None:
@@ -76,7 +74,7 @@ class Current:
             try:
                 loaded = await asyncio.to_thread(self._load_if_changed, changed)
             except InvalidManifestsError as error:
-                self._complaint = ""
+                self._complaint, self._invalid = "", True
                 self._on_refusal(error)
             except PolicyStoreError as error:
                 self._complain(error)
@@ -86,8 +84,14 @@ class Current:
             else:
                 self._complaint = ""
                 if loaded is not None:
+                    self._invalid = False
                     outdated, self.snapshot = [self.snapshot], self._take(loaded)
-                    await asyncio.to_thread(_let_go, outdated)
+                    await asyncio.to_thread(let_go, outdated)
+
+    @property
+    def refused(self) -> bool:
+        """Whether what the store holds now was not taken up, so that an older snapshot is in force."""
+        return self._invalid or bool(self._complaint)
 
     def _complain(self, error: PolicyStoreError) -> None:
         # The store is looked at every few seconds; the same news is none.
@@ -101,7 +105,7 @@ class Current:
         directories = {path for path in map(Path, names) if path.is_dir()}
         # The directory of a file or link, for editors and mounts replace them; and no deeper, for it may be anybody's home.
         parents = {path.parent for path in map(Path, names) if path not in directories or path.is_symlink()}
-        with _short_turns():
+        with short_turns():
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(stop.wait())
                 for paths, recursive in ((directories, True), (parents - directories, False)):
@@ -134,30 +138,3 @@ class Current:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), every)
                 await self.reload()
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Have a thread that loads give way almost as soon as one that answers is ready to go on."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
-def _freeze() -> None:
-    """Have the collector leave alone what is there now: what was loaded is no garbage, and ends by itself when it is replaced.
-
-    Looking through the policies of a large mesh stops every answer for half a second.
-    """
-    gc.collect(1)
-    gc.freeze()
-
-
-def _let_go(outdated: list[Snapshot]) -> None:
-    """Let go of the one snapshot in a list, part by part: all that it alone holds at once would stop every answer for a while."""
-    parts = outdated.pop().parts()
-    while parts:
-        parts.pop()

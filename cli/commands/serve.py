@@ -36,7 +36,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_count,
         default=1,
-        help="processes that answer on one TCP port, one for each core to use (default: %(default)s)",
+        help="processes that answer, one for each core to use: on one port, or each on a Unix socket (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="ADDRESS",
+        help="host:port of an HTTP endpoint with /metrics for Prometheus, /healthz and /readyz; port 0 takes a free one",
     )
     parser.add_argument(
         "--jwt",

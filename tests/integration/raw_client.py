@@ -27,12 +27,12 @@ _HEADERS = [
 
 
 class RawClient:
-    """One HTTP/2 connection to a server's socket. It is for few and small messages: it knows no flow control."""
+    """One HTTP/2 connection to a server's socket, or its host and port. It is for few and small messages: it knows no flow control."""
 
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, address: Path | tuple[str, int]) -> None:
+        self._socket = socket.socket(socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET)
         self._socket.settimeout(SECONDS)
-        self._socket.connect(str(path))
+        self._socket.connect(str(address) if isinstance(address, Path) else address)
         self._encoder = Encoder()
         self._rest: dict[int, bytes] = {}
         self._socket.sendall(_PREFACE)

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +26,14 @@ OPEN, CLOSED = policy("open", "ALLOW", "rules: [{}]"), policy("open", "ALLOW")
 class Workers:
     """A server with two workers."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str, listen: str = "127.0.0.1:0") -> None:
         self.policies = directory / "policies"
         self.policies.mkdir()
         self.write(OPEN)
         self.log = directory / "log"
-        command = [*MESHWARD, "serve", str(self.policies), "--listen", "127.0.0.1:0", "--workers", "2", "--drain", "1"]
-        self.process = Process("meshward serve --workers 2", command, log=self.log)
-        self.address = self.wait_for(r"listening on (\S+)")[1]
+        command = [*MESHWARD, "serve", str(self.policies), "--listen", listen, "--workers", "2", "--drain", "1"]
+        self.process = Process("meshward serve --workers 2", [*command, *options], log=self.log)
+        self.addresses = self.wait_for(r"listening on (.+)\n")[1].split(", ")
 
     def write(self, policies: str) -> None:
         beside = self.policies.parent / "new.yaml"
@@ -47,11 +48,11 @@ class Workers:
 
     def verdicts(self) -> set[bool]:
         """Asked over connections of their own, so that the system spreads them over the workers."""
-        return {self.ask() for _ in range(24)}
+        return {self.ask(address) for _ in range(24 // len(self.addresses)) for address in self.addresses}
 
-    def ask(self) -> bool:
+    def ask(self, address: str | None = None) -> bool:
         options = (("grpc.use_local_subchannel_pool", 1),)
-        with grpc.insecure_channel(self.address, options=options) as channel:
+        with grpc.insecure_channel(address or self.addresses[0], options=options) as channel:
             check = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
             answer = check(questions.http().SerializeToString(), timeout=SECONDS, wait_for_ready=True)
             return bool(answer.status.code == 0)
@@ -91,6 +92,23 @@ def test_one_that_dies_is_started_again_with_the_policies_of_the_day(workers: Wo
     assert workers.verdicts() == {False}
 
 
+def test_on_unix_sockets_each_has_its_own_and_the_next_takes_it_over() -> None:
+    # Not pytest's own directory: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="meshward-") as name:
+        socket_path = Path(name) / "s"
+        workers = Workers(Path(name), listen=f"unix:{socket_path}")
+        try:
+            assert workers.addresses == [f"unix:{socket_path}.0", f"unix:{socket_path}.1"]
+            assert workers.verdicts() == {True}
+            os.kill(workers.workers()[0], signal.SIGKILL)
+            wait_until(lambda: len(workers.workers()) == 3 or None, "it answers again", seconds=SECONDS)
+            workers.write(CLOSED)
+            wait_until(lambda: workers.verdicts() == {False} or None, "all deny", seconds=SECONDS)
+        finally:
+            workers.process.stop()
+        assert not list(Path(name).glob("s.*"))
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_none_outlives_the_first(workers: Workers, ending: signal.Signals) -> None:
     pids = workers.workers()
@@ -106,7 +124,7 @@ def test_a_worker_that_is_asked_to_end_does_so(workers: Workers) -> None:
 
 @pytest.mark.parametrize(
     ("listen", "message"),
-    [("unix:here", "several workers share a port: give `--listen host:port`"), ("TAKEN", "Address already in use")],
+    [("nonsense", "an address is `host:port`"), ("TAKEN", "Address already in use")],
 )
 def test_workers_that_cannot_share_say_why(tmp_path: Path, listen: str, message: str) -> None:
     (tmp_path / "all.yaml").write_text(workload("api") + OPEN)

@@ -117,6 +117,30 @@ def test_what_is_replaced_is_let_go_of(file: Path) -> None:
     assert sys.getrefcount(tree) == 2
 
 
+def test_what_is_replaced_leaves_nothing_for_the_collector_which_does_not_look_there(file: Path) -> None:
+    def reload(number: int) -> None:
+        file.write_text(GOOD.replace("NAME", f"p{number}") + WORKLOAD)
+        heard.reload()
+
+    file.write_text(GOOD.replace("NAME", "first") + WORKLOAD)
+    heard = Heard(file.parent)
+    reload(0)
+    gc.unfreeze()
+    gc.collect()
+    for number in range(1, 11):
+        reload(number)
+    gc.unfreeze()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        left = {type(each).__name__ for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    # Each reload is a loop of its own here, and that leaves cycles.
+    assert left & {"DecisionTree", "Lane", "Node", "Policy", "Guard", "Snapshot", "Workload"} == set()
+
+
 def test_the_interpreter_is_as_it_was_when_the_watching_ends(file: Path) -> None:
     def settings() -> tuple[object, ...]:
         return sys.getswitchinterval(), gc.get_threshold()
