@@ -1,0 +1,395 @@
+"""Group commit: those who write at the same time wait for one commit together."""
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Executable, Table, bindparam, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+
+from ca.audit import AuditEvent, AuditHead, AuditRow, seal
+from ca.errors import ClockError, StoreConflictError, StoreError, StoreUnavailableError
+from ca.store import schema
+from ca.store.database import Database
+
+__all__ = ["GATHER", "MOST", "Pending", "Refusal", "Transaction", "Work", "Writer"]
+
+GATHER = timedelta(milliseconds=2)
+MAX_GATHER = timedelta(milliseconds=5)
+MOST = 64
+"""How many pieces of work a commit has at most."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a piece of work returns to have its rows committed (the audit's) and its caller refused all the same."""
+
+    error: StoreError
+
+
+class Transaction:
+    """What a piece of work writes with. It is in the same transaction as those it shares a commit with.
+
+    Rows that are appended and changed by key are gathered and go out together.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: defaultdict[Table, list[dict[str, Any]]] = defaultdict(list)
+        self._marks: dict[str, datetime] = {}
+        self._events: list[AuditEvent] = []
+        self._latest: datetime | None = None
+        self._known_latest: datetime | None = None
+        self._after: list[Callable[[], None]] = []
+        self.writes = 0
+
+    def append(self, table: Table, row: dict[str, Any]) -> None:
+        """Insert a row that nothing can be in the way of."""
+        self.writes += 1
+        self._rows[table].append(row)
+
+    def release(self, serial: str, at: datetime) -> None:
+        """Mark a row of the inventory as released. The transaction fails unless it is there, neither released nor revoked.
+
+        Raises:
+            StoreConflictError: this transaction has released it already.
+        """
+        if serial in self._marks:
+            raise _not_to_be_released(serial)
+        self.writes += 1
+        self._marks[serial] = at
+
+    def audit(self, event: AuditEvent) -> None:
+        """Append to the chain, in the order of the calls."""
+        self.writes += 1
+        self._events.append(event)
+
+    def read(self, statement: Executable) -> CursorResult[Any]:
+        """Ask, of what this transaction has written as well."""
+        self._send()
+        return self._connection.execute(statement)
+
+    def write(self, statement: Executable, rows: list[dict[str, Any]] | None = None) -> CursorResult[Any]:
+        """Change."""
+        self._send()
+        self.writes += 1
+        return self._connection.execute(statement, rows)
+
+    def require_clock(self, at: datetime, skew: timedelta) -> None:
+        """See that `at` is not before what was issued already, by more than `skew`, and remember it.
+
+        Raises:
+            ClockError: it is.
+        """
+        if self._known_latest is None:
+            statement = select(schema.heads.c.value).where(schema.heads.c.name == schema.CLOCK)
+            self._known_latest = schema.to_moment(self._connection.execute(statement).scalar_one())
+        latest = self._known_latest if self._latest is None else max(self._latest, self._known_latest)
+        if at < latest - skew:
+            raise ClockError(at=at, latest=latest)
+        if at > latest:
+            self._latest = at
+
+    def count(self, name: str) -> int:
+        """Raise one of the counters and return it."""
+        statement = (
+            update(schema.heads)
+            .where(schema.heads.c.name == name)
+            .values(value=schema.heads.c.value + 1)
+            .returning(schema.heads.c.value)
+        )
+        return int(self.write(statement).scalar_one())
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Have `act` done when all of this is on the disk, before anybody is told."""
+        self._after.append(act)
+
+    def committed(self) -> None:
+        """Do what was put off until now."""
+        for act in self._after:
+            act()
+
+    def finish(self) -> None:
+        """Send what is gathered. The audit goes last: its head is the only row that all need."""
+        self._send()
+        if self._latest is not None:
+            self._set_head(schema.CLOCK, schema.to_number(self._latest), None)
+        if not self._events:
+            return
+        found = self._connection.execute(
+            select(schema.heads.c.value, schema.heads.c.hash).where(schema.heads.c.name == schema.AUDIT_HEAD)
+        ).one()
+        head = AuditHead(found.value, bytes(found.hash))
+        rows: list[AuditRow] = []
+        for event in self._events:
+            rows.append(seal(head, event))
+            head = rows[-1].head
+        self._connection.execute(schema.audit.insert(), [audit_values(row) for row in rows])
+        self._set_head(schema.AUDIT_HEAD, head.number, head.hash)
+
+    def _send(self) -> None:
+        for table, rows in self._rows.items():
+            self._connection.execute(table.insert(), rows)
+        self._rows.clear()
+        if self._marks:
+            marks = [{"which": serial, "at": at} for serial, at in self._marks.items()]
+            self._marks.clear()
+            if self._connection.execute(_RELEASE, marks).rowcount != len(marks):
+                # Which of them it was is seen when each is done by itself.
+                raise _SpoiledError from _not_to_be_released(marks[0]["which"])
+
+    def _set_head(self, name: str, value: int, digest: bytes | None) -> None:
+        self._connection.execute(
+            update(schema.heads).where(schema.heads.c.name == name).values(value=value, hash=digest)
+        )
+
+
+_RELEASE = (
+    update(schema.issued)
+    .where(
+        schema.issued.c.serial == bindparam("which"),
+        schema.issued.c.released.is_(None),
+        schema.issued.c.revoked.is_(None),
+    )
+    .values(released=bindparam("at"))
+)
+
+
+def _not_to_be_released(serial: object) -> StoreConflictError:
+    return StoreConflictError("certificate", str(serial), "was never intended, or is released or revoked already")
+
+
+Work = Callable[[Transaction], T | Refusal]
+
+
+class Pending(Generic[T]):
+    """What is being written: `await` it, or ask for its `result()`. Once it is there it is on the disk.
+
+    Raises (both): what the store refuses, or `StoreUnavailableError` if nobody can tell what was written.
+    """
+
+    def __init__(self, future: "Future[T]", deliveries: "_Deliveries") -> None:
+        self._future = future
+        self._deliveries = deliveries
+
+    def result(self) -> T:
+        """Wait for it, in a thread that may wait."""
+        return self._future.result()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._future.done():
+            return self._future.result()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        self._future.add_done_callback(lambda done: self._deliveries.add(loop, waiter, done))
+        return (yield from waiter)
+
+
+class _Deliveries:
+    """Wakes an event loop once a commit, not once for each that waits in it: a wake-up costs more than an insert."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def add(self, loop: asyncio.AbstractEventLoop, waiter: "asyncio.Future[Any]", done: "Future[Any]") -> None:
+        gathered = getattr(self._local, "gathered", None)
+        if gathered is None:  # not in the writer's thread: it was done just before it was waited for
+            _wake(loop, [(waiter, done)])
+        else:
+            gathered[loop].append((waiter, done))
+
+    def begin(self) -> None:
+        self._local.gathered = defaultdict(list)
+
+    def end(self) -> None:
+        gathered = self._local.gathered
+        del self._local.gathered
+        for loop, waiters in gathered.items():
+            _wake(loop, waiters)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, waiters: "list[tuple[asyncio.Future[Any], Future[Any]]]") -> None:
+    def tell() -> None:
+        for waiter, done in waiters:
+            if waiter.done():  # its task was cancelled
+                continue
+            error = done.exception()
+            if error is None:
+                waiter.set_result(done.result())
+            else:
+                waiter.set_exception(error)
+
+    try:
+        loop.call_soon_threadsafe(tell)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Work[Any]
+    future: "Future[Any]"
+
+
+class _SpoiledError(Exception):
+    """A piece of work failed after it had written: the others of its group are to be done again without it."""
+
+
+class _CommitError(Exception):
+    """The commit itself failed."""
+
+
+class Writer:
+    """The thread that owns the writing connection.
+
+    Work that comes one by one is committed at once. When several come together, it waits a little for more: until
+    `gather` has passed, or there are 64.
+    """
+
+    def __init__(self, database: Database, *, gather: timedelta = GATHER) -> None:
+        if not timedelta(0) <= gather <= MAX_GATHER:
+            raise ValueError(f"a commit may be put off by {MAX_GATHER} at most, not by {gather}")
+        self._database = database
+        self._gather = gather.total_seconds()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._deliveries = _Deliveries()
+        self._closed = False
+        self._lock = threading.Lock()
+        # A process that ends without closing loses only what nobody was told of.
+        self._thread = threading.Thread(target=self._run, name="meshward-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T]) -> Pending[T]:
+        """Have `work` done in the next commit.
+
+        Work that shares a commit is done in the order in which it was submitted. A piece that raises before its first
+        write disturbs none of the others; one that raises later makes them be done again, each by itself.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailableError(self._database.place, "it is closed")
+            self._queue.put(_Job(work, future))
+        return Pending(future, self._deliveries)
+
+    def close(self) -> None:
+        """Commit what was submitted, and end."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        together = 1
+        while True:
+            job = self._queue.get()
+            if job is None:
+                return
+            jobs, last = self._gathered(job, wait=self._gather if together > 1 else 0.0)
+            together = len(jobs)
+            self._deliveries.begin()
+            try:
+                self._commit(jobs)
+            finally:
+                self._deliveries.end()
+            if last:
+                return
+
+    def _gathered(self, first: _Job, *, wait: float) -> tuple[list[_Job], bool]:
+        jobs = [first]
+        until = time.monotonic() + wait
+        while len(jobs) < MOST:
+            try:
+                left = until - time.monotonic()
+                job = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+        return jobs, False
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            outcomes = self._attempt(jobs)
+        except (OperationalError, InterfaceError, _CommitError) as error:
+            # The database is away, or has not said whether it kept them. Doing it again might do it twice.
+            _fail(jobs, self._told(error))
+        except Exception as error:  # noqa: BLE001  # whoever waits is told; the thread goes on for the others
+            if len(jobs) == 1:
+                _fail(jobs, self._told(error))
+                return
+            for job in jobs:
+                self._commit([job])
+        else:
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                if isinstance(outcome, Refusal):
+                    job.future.set_exception(outcome.error)
+                else:
+                    job.future.set_result(outcome)
+
+    def _attempt(self, jobs: list[_Job]) -> list[object]:
+        with self._database.write() as connection, connection.begin() as begun:
+            transaction = Transaction(connection)
+            outcomes: list[object] = []
+            for job in jobs:
+                before = transaction.writes
+                try:
+                    outcomes.append(job.work(transaction))
+                except StoreError as error:
+                    if transaction.writes != before:
+                        raise _SpoiledError from error
+                    outcomes.append(Refusal(error))
+            transaction.finish()
+            try:
+                begun.commit()
+            except SQLAlchemyError as error:
+                raise _CommitError from error
+            transaction.committed()
+        return outcomes
+
+    def _told(self, error: Exception) -> Exception:
+        match error:
+            case _SpoiledError(__cause__=StoreError() as cause):
+                return cause
+            case IntegrityError():
+                return StoreConflictError("store", self._database.place, "there is such a row already")
+            case SQLAlchemyError() as said:
+                return self._database.unavailable(said)
+            case _CommitError(__cause__=SQLAlchemyError() as said):
+                return self._database.unavailable(said)
+            case _:
+                return error
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        job.future.set_exception(error)
+
+
+def audit_values(row: AuditRow) -> dict[str, Any]:
+    """A row of the chain as the table has it."""
+    event = row.event
+    return {
+        "number": row.number,
+        "at": event.at,
+        "actor": event.actor,
+        "action": event.action,
+        "outcome": event.outcome.value,
+        "subject": event.subject,
+        "serial": event.serial,
+        "reason": event.reason,
+        "hash": row.hash,
+    }

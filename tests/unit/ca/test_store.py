@@ -1,0 +1,98 @@
+"""What only the embedded store, or its writer, keeps to."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ca.audit import AuditEvent, Outcome
+from ca.errors import StoreUnavailableError
+from ca.store import Store
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+EVENT = AuditEvent(AT, "a", "b", Outcome.DONE)
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "store.db"
+    with Store.open(f"sqlite:///{path}") as store:
+        store.audit.append(EVENT).result()
+        modes = {child.stat().st_mode & 0o777 for child in path.parent.iterdir()}
+    assert modes == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_or_directory_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "store.db"
+    Store.open(f"sqlite:///{path}").close()
+    for place, mode, right in ((path, 0o640, 0o600), (path.parent, 0o755, 0o700)):
+        place.chmod(mode)
+        with pytest.raises(StoreUnavailableError, match="open to others"):
+            Store.open(f"sqlite:///{path}")
+        place.chmod(right)
+    Store.open(f"sqlite:///{path}").close()
+
+
+def test_a_link_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").touch(0o600)
+    (tmp_path / "store.db").symlink_to(tmp_path / "other")
+    with pytest.raises(StoreUnavailableError):
+        Store.open(f"sqlite:///{tmp_path}/store.db")
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"somebody else's" * 100)
+    path.chmod(0o600)
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        Store.open(f"sqlite:///{path}")
+    assert path.read_bytes() == b"somebody else's" * 100
+
+
+@pytest.mark.parametrize(
+    "url", ["", "x", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d", "http://u:secret@h"]
+)
+def test_a_url_of_nothing_that_keeps_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(StoreUnavailableError) as refused:
+        Store.open(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+    with pytest.raises(StoreUnavailableError) as refused:
+        Store.open("postgresql://meshward:secret@127.0.0.1:1/none?connect_timeout=2")
+    assert "127.0.0.1:1" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_commit_is_not_put_off_for_longer_than_it_may_be(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="put off"):
+        Store.open(f"sqlite:///{tmp_path}/store.db", gather=timedelta(milliseconds=6))
+
+
+def test_a_task_that_no_longer_waits_disturbs_nobody(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+
+        async def wait() -> None:
+            await store.audit.append(EVENT)
+
+        async def run() -> None:
+            tasks = [asyncio.create_task(wait()) for _ in range(50)]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            await asyncio.gather(*tasks[1::2])
+
+        asyncio.run(run())
+        assert store.audit.verify().number == 50
+
+
+def test_what_was_submitted_is_committed_before_the_store_closes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with Store.open(url) as store:
+        pending = [store.audit.append(EVENT) for _ in range(300)]
+    for one in pending:
+        one.result()
+    with Store.open(url) as store:
+        assert store.audit.verify().number == 300
