@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
+import uvloop
+
 from cli.answering import Answering, decision_log
 from cli.command import ExitCode
 from cli.manifests import print_diagnostics, print_skipped, store_of
@@ -40,9 +42,9 @@ def serve(arguments: argparse.Namespace) -> ExitCode:
         if metrics is not None:
             _logger.info("metrics on http://%s/metrics", metrics)
         if arguments.workers == 1:
-            return asyncio.run(_serve(arguments, status, lambda snapshot: _Alone(arguments, snapshot, log)))
+            return uvloop.run(_serve(arguments, status, lambda snapshot: _Alone(arguments, snapshot, log)))
         with addresses(arguments.listen, arguments.workers) as listen:
-            return asyncio.run(_serve(arguments, status, lambda snapshot: _Several(arguments, listen, snapshot)))
+            return uvloop.run(_serve(arguments, status, lambda snapshot: _Several(arguments, listen, snapshot)))
 
 
 class _Alone:

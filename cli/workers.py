@@ -19,6 +19,8 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawArray
 from typing import BinaryIO
 
+import uvloop
+
 from cli.answering import Answering, decision_log
 from cli.command import CommandError, UsageError
 from extauthz.metrics import Answerer
@@ -233,7 +235,7 @@ def _work(connection: socket.socket, arguments: argparse.Namespace, memory: Arra
     tally = Tally(memoryview(memory))
     try:
         with decision_log(arguments.decision_log) as log, short_turns(), connection:
-            asyncio.run(_answer(connection, lambda snapshot: Answering(arguments, snapshot, log, tally, Port.SHARED)))
+            uvloop.run(_answer(connection, lambda snapshot: Answering(arguments, snapshot, log, tally, Port.SHARED)))
     except CommandError as error:
         _logger.error("%s", error)  # noqa: TRY400  # the message is for a person
         sys.exit(1)
