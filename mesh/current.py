@@ -10,7 +10,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 from mesh.directory import DirectoryStore, Loaded
-from mesh.errors import InvalidManifestsError, PolicyStoreError
+from mesh.errors import BudgetError, InvalidManifestsError, PolicyStoreError
 from mesh.files import STDIN
 from mesh.replacing import freeze, let_go, short_turns
 from mesh.snapshot import Snapshot
@@ -73,7 +73,7 @@ class Current:
                 self._looked = time.monotonic()
             try:
                 loaded = await asyncio.to_thread(self._load_if_changed, changed)
-            except InvalidManifestsError as error:
+            except (BudgetError, InvalidManifestsError) as error:
                 self._complaint, self._invalid = "", True
                 self._on_refusal(error)
             except PolicyStoreError as error:

@@ -104,6 +104,19 @@ def test_what_nobody_foresaw_does_not_end_the_watching(file: Path, monkeypatch: 
     assert heard.policies() == ["two"]
 
 
+def test_what_is_over_the_budget_stays_refused_until_it_changes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(GOOD.replace("NAME", "one") + WORKLOAD)
+    heard = Heard(file.parent)
+    monkeypatch.setattr(heard.current._store, "_budget", -1)
+    file.write_text(GOOD.replace("NAME", "two") + WORKLOAD)
+    heard.reload(times=3)
+    assert (len(heard.refusals), heard.current.refused) == (1, True)
+    monkeypatch.undo()
+    file.write_text(GOOD.replace("NAME", "three") + WORKLOAD)
+    heard.reload()
+    assert (heard.policies(), heard.current.refused) == (["three"], False)
+
+
 def test_what_is_replaced_is_let_go_of(file: Path) -> None:
     file.write_text(GOOD.replace("NAME", "one") + WORKLOAD)
     heard = Heard(file.parent)
@@ -118,11 +131,13 @@ def test_what_is_replaced_is_let_go_of(file: Path) -> None:
 
 
 def test_what_is_replaced_leaves_nothing_for_the_collector_which_does_not_look_there(file: Path) -> None:
+    good = GOOD.replace("{}", "{rules: [{to: [{operation: {methods: [GET, PUT]}}]}]}") + WORKLOAD
+
     def reload(number: int) -> None:
-        file.write_text(GOOD.replace("NAME", f"p{number}") + WORKLOAD)
+        file.write_text(good.replace("NAME", f"p{number}"))
         heard.reload()
 
-    file.write_text(GOOD.replace("NAME", "first") + WORKLOAD)
+    file.write_text(good.replace("NAME", "first"))
     heard = Heard(file.parent)
     reload(0)
     gc.unfreeze()
