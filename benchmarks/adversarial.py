@@ -13,10 +13,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from authz.attributes import Attributes
 from authz.model import Condition, Operation, Policy, Rule, Source
 from authz.tree import DecisionTree, compile_policies
+from benchmarks.row import Better, Row
 
 TRUST_DOMAINS = ("cluster.local",)
 SIZE = 10_000
@@ -267,6 +269,21 @@ SETS: tuple[Set, ...] = (
         ),
         lambda _: {"none": Attributes(claims=_claims(200, "v"))},
     ),
+)
+
+
+def _slowest(result: Any) -> float:
+    return float(max(microseconds for one in result for microseconds in one["decision_us"].values()))
+
+
+def _within(result: Any) -> float:
+    return float(sum(max(one["decision_us"].values()) <= _BOUND for one in result))
+
+
+_BOUND = 20
+ROWS = (
+    Row("sets made to hurt: the slowest decision", _BOUND, _slowest, "µs"),
+    Row("sets made to hurt: how many of them stay within 20 µs", len(SETS), _within, "sets", Better.MORE),
 )
 
 

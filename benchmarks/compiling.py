@@ -12,9 +12,11 @@ import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from authz.model import Policy
 from authz.tree import compile_policies
+from benchmarks.row import Row
 from benchmarks.rules import KINDS, mixed_policies, policies_of
 
 TRUST_DOMAINS = ("cluster.local",)
@@ -25,6 +27,16 @@ SETS: dict[str, Callable[[int], tuple[Policy, ...]]] = {
     **{kind.name: partial(policies_of, kind) for kind in KINDS},
 }
 _SECONDS = "from benchmarks.compiling import seconds; print(seconds({!r}, {}))"
+
+
+def _worst(figure: str, result: Any) -> float:
+    return float(max(sizes["10000"][figure] for sizes in result.values()))
+
+
+ROWS = (
+    Row("compiling 10,000 rules, the worst of all kinds", 1, partial(_worst, "seconds"), "s"),
+    Row("memory while it is made, the worst of all kinds", 50, partial(_worst, "megabytes_at_most"), "MB"),
+)
 
 
 def measure() -> dict[str, object]:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.row import Row
+
 ROOT = Path(__file__).parents[1]
 POLICIES = 10_000
 NAMESPACES = 200
@@ -37,6 +39,22 @@ started = time.perf_counter()
 documents = [d for path in sorted(Path(sys.argv[1]).rglob("*.yaml")) for d in yaml.load_all(path.read_bytes(), yaml.CSafeLoader)]
 print(json.dumps({"seconds": round(time.perf_counter() - started, 2)}))
 """
+
+
+ROWS = (
+    Row(
+        "loading 10,000 policies, a file each",
+        6,
+        lambda result: float(result["policies_in_one_file_each"]["seconds"]),
+        "s",
+    ),
+    Row(
+        "loading 10,000 policies, files of a hundred",
+        6,
+        lambda result: float(result["policies_in_files_of_a_hundred"]["seconds"]),
+        "s",
+    ),
+)
 
 
 def measure() -> dict[str, object]:
