@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+import uvloop
 from envoy.service.auth.v3 import external_auth_pb2
 from google.protobuf.message import Message
 
@@ -272,4 +273,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    uvloop.run(_serve())

@@ -19,7 +19,7 @@ from tests.integration.test_metrics import Endpoint, Samples
 from tests.soak import mesh
 from tests.soak.load import PATIENCE, Changes, Load
 
-SECONDS = float(os.environ.get("MESHWARD_SOAK_SECONDS", "30"))
+SECONDS = float(os.environ.get("MESHWARD_SOAK_SECONDS", "15"))
 START = 60.0
 
 # What all processes together may grow by if they leak nothing, for caches fill and heaps settle: half of that was measured. The
