@@ -1,4 +1,4 @@
-"""Claim: `meshward check --requests` decides a hundred thousand requests a second on one core, with ten thousand rules.
+"""Aim: `meshward check --requests` decides a hundred thousand requests a second on one core, with ten thousand rules.
 
 The whole command is measured, start to end, over a file of many requests and over one of a single request: the difference
 is what the requests take once the policies are loaded. The floor is a process that only reads the same lines as JSON and
