@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from ca.authority import Authority
 from ca.errors import IllegalMoveError, NotReadyError
-from ca.keys import KeyStore, SigningKey
+from ca.keys import KeyLoader, SigningKey
 from ca.lifetimes import SKEW
 from ca.phases import MOVES, TRUSTED, Pace, Phase, SlotKind
 from ca.signer import Signer
@@ -156,7 +156,7 @@ class Authorities:
             )
         return self.seen
 
-    def issuer(self, keys: KeyStore, *, at: datetime) -> Authority:
+    def issuer(self, keys: KeyLoader, *, at: datetime) -> Authority:
         """What issues X.509-SVIDs now.
 
         Raises:
@@ -169,7 +169,7 @@ class Authorities:
         signer = Signer(intermediate.certificate, keys.load(intermediate.key_name))
         return Authority(self.trust_domain, root.certificate, signer)
 
-    def jwt_signer(self, keys: KeyStore, *, at: datetime) -> JwtSigner:
+    def jwt_signer(self, keys: KeyLoader, *, at: datetime) -> JwtSigner:
         """What signs JWT-SVIDs now.
 
         Raises:

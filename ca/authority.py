@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ca.der import key_to_der
 from ca.errors import RecheckError, RefusedKeyError, RefusedNameError
 from ca.keys.key_type import require_verification_key
-from ca.profile import DEFAULT_TTL, leaf_profile
+from ca.profile import DEFAULT_TTL, Profile, leaf_profile
 from ca.recheck import recheck_leaf
 from ca.signer import Signer
 from identity import (
@@ -28,10 +28,24 @@ from identity import (
     verify_x509_svid,
 )
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "Planned"]
 
 _ROOT_LIFETIME = timedelta(days=365)
 _INTERMEDIATE_LIFETIME = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An X.509-SVID that is about to be signed: all of it is decided, so that it can be written down before."""
+
+    spiffe_id: SpiffeId
+    profile: Profile
+    serial_number: int
+
+    @property
+    def serial(self) -> str:
+        """The serial number as the inventory has it: lower-case hexadecimal."""
+        return f"{self.serial_number:x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,23 @@ class Authority:
             RefusedLifetimeError: `ttl` is out of bounds, or the chain is not valid for long enough.
             RecheckError: what was signed is not what was meant; it was kept in.
         """
+        planned = self.plan(spiffe_id, public_key, at=at, ttl=ttl, dns_names=dns_names)
+        return self.sign(planned, at=at)
+
+    def plan(
+        self,
+        spiffe_id: SpiffeId,
+        public_key: object,
+        *,
+        at: datetime,
+        ttl: timedelta = DEFAULT_TTL,
+        dns_names: tuple[str, ...] = (),
+    ) -> Planned:
+        """What `issue` would sign.
+
+        Raises:
+            RefusedNameError, RefusedKeyError, RefusedLifetimeError: as `issue`.
+        """
         if spiffe_id.trust_domain != self.trust_domain:
             raise RefusedNameError(str(spiffe_id), f"not in trust domain `{self.trust_domain}`")
         profile = leaf_profile(
@@ -110,15 +141,24 @@ class Authority:
             chain=(*self._presented, self.root),
             dns_names=dns_names,
         )
+        return Planned(spiffe_id, profile, x509.random_serial_number())
+
+    def sign(self, planned: Planned, *, at: datetime) -> X509Svid:
+        """Sign what was planned, and read it again.
+
+        Raises:
+            RecheckError: what was signed is not what was meant; it was kept in.
+        """
         leaf = recheck_leaf(
-            self.intermediate.sign(profile),
-            profile,
-            spiffe_id=spiffe_id,
+            self.intermediate.sign(planned.profile, serial_number=planned.serial_number),
+            planned.profile,
+            spiffe_id=planned.spiffe_id,
+            serial_number=planned.serial_number,
             issuer=self.intermediate.certificate,
             at=at,
         )
         self._prove_once(leaf, at=at)
-        return X509Svid(spiffe_id, (leaf, *self._presented))
+        return X509Svid(planned.spiffe_id, (leaf, *self._presented))
 
     def issue_with_new_key(
         self,

@@ -11,13 +11,16 @@ __all__ = [
     "CsrError",
     "CsrFault",
     "DamagedKeyError",
+    "EntitlementFault",
     "ExposedKeyError",
     "IllegalMoveError",
     "InvalidSelectorError",
     "JoinTokenError",
     "KeyExistsError",
     "KeyStoreError",
+    "LimitedError",
     "NewerSchemaError",
+    "NotEntitledError",
     "NotKeptError",
     "NotReadyError",
     "PluggedError",
@@ -108,6 +111,33 @@ class IllegalMoveError(AuthorityError):
         self.slot = slot
         self.before = before
         self.after = after
+
+
+class EntitlementFault(Enum):
+    """Why a caller gets no identity, or not that one. The values are stable codes."""
+
+    NO_IDENTITY = "no-identity"
+    OTHER_IDENTITY = "other-identity"
+    SEVERAL_IDENTITIES = "several-identities"
+    NO_ADMIN = "no-admin"
+
+
+class NotEntitledError(AuthorityError):
+    """A caller, who is known, may not have what they ask for."""
+
+    def __init__(self, caller: str, fault: EntitlementFault, reason: str) -> None:
+        super().__init__(f"caller {caller!r}: {reason}")
+        self.caller = caller
+        self.fault = fault
+        self.reason = reason
+
+
+class LimitedError(AuthorityError):
+    """Too many requests of one caller; `retry_after` says when the next is taken."""
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__(f"too many requests; try again in {retry_after.total_seconds():.0f} s")
+        self.retry_after = retry_after
 
 
 class NotReadyError(AuthorityError):

@@ -42,15 +42,16 @@ def recheck(der: bytes, profile: Profile, *, issuer: x509.Certificate | None = N
     return certificate
 
 
-def recheck_leaf(
+def recheck_leaf(  # noqa: PLR0913  # all that a leaf must be
     der: bytes,
     profile: Profile,
     *,
     spiffe_id: SpiffeId,
+    serial_number: int,
     issuer: x509.Certificate,
     at: datetime,
 ) -> x509.Certificate:
-    """Return the leaf in `der` if it is as profiled and proves `spiffe_id` to whoever trusts `issuer`.
+    """Return the leaf in `der` if it is as profiled, has `serial_number` and proves `spiffe_id` to whoever trusts `issuer`.
 
     Raises:
         RecheckError: it does not.
@@ -67,6 +68,8 @@ def recheck_leaf(
         raise RecheckError(str(error)) from error
     if not profile.not_before <= at <= profile.not_after:
         raise RecheckError(f"it is not valid at {at.isoformat()}")
+    if leaf.serial_number != serial_number:
+        raise RecheckError("serial number is not the one that was written down")
     if proved != spiffe_id:
         raise RecheckError(f"it proves {str(proved)!r}")
     return leaf

@@ -118,8 +118,10 @@ class Waiting:
         return min((wait.until for wait in self.waits if wait.until is not None), default=None)
 
 
-def next_step(authorities: Authorities, facts: Facts, settings: Settings) -> Step | Waiting:
-    """What is to be done next, or what is waited for.
+def next_step(
+    authorities: Authorities, facts: Facts, settings: Settings, *, kinds: frozenset[SlotKind] = frozenset(SlotKind)
+) -> Step | Waiting:
+    """What is to be done next, or what is waited for, about authorities of `kinds`: a plugged-in one has JWT keys only.
 
     Raises:
         NotReadyError: the clock has gone back.
@@ -127,7 +129,7 @@ def next_step(authorities: Authorities, facts: Facts, settings: Settings) -> Ste
     now = authorities.require_clock(facts.at)
     facts = replace(facts, at=now)
     waits: list[Wait] = []
-    for kind in SlotKind:
+    for kind in (kind for kind in SlotKind if kind in kinds):
         for found in (
             _dropped(authorities, kind, now),
             _activation(authorities, kind, facts, settings),

@@ -78,9 +78,18 @@ class Signer:
         )
         return Signer(recheck(self.sign(profile), profile, issuer=self.certificate), key)
 
-    def sign(self, profile: Profile) -> bytes:
-        """The certificate in DER. Nobody has looked at it yet: `ca.recheck` does, before it leaves the house."""
-        return _sign(profile, self.private_key, issuer=self.certificate.subject, issuer_key=self.subject_key)
+    def sign(self, profile: Profile, *, serial_number: int | None = None) -> bytes:
+        """The certificate in DER. Nobody has looked at it yet: `ca.recheck` does, before it leaves the house.
+
+        Without a serial number it gets one of 159 random bits.
+        """
+        return _sign(
+            profile,
+            self.private_key,
+            issuer=self.certificate.subject,
+            issuer_key=self.subject_key,
+            serial_number=serial_number,
+        )
 
     @property
     def subject_key(self) -> x509.SubjectKeyIdentifier:
@@ -94,10 +103,11 @@ def _sign(
     *,
     issuer: x509.Name,
     issuer_key: x509.SubjectKeyIdentifier,
+    serial_number: int | None = None,
 ) -> bytes:
     algorithm = algorithm_of(private_key.public_key()).identifier
     tbs = tbs_to_der(
-        serial_number=x509.random_serial_number(),
+        serial_number=x509.random_serial_number() if serial_number is None else serial_number,
         algorithm=algorithm,
         issuer=issuer,
         not_before=profile.not_before,

@@ -24,10 +24,13 @@ class Caller:
     """Whoever asks for an identity, or for something to be done.
 
     `selectors` are what is known of it; `spiffe_id` is who it is already, if it showed that. `name` is for logs and limits, and
-    is the same whenever the same caller comes.
+    is the same whenever the same caller comes. `entry` is what it got the SVID by that it shows. `instance` tells it from others
+    of its name, such as the pods of a service account, where that is known.
     """
 
     attestor: Attestor
     name: str
     selectors: frozenset[Selector] = frozenset()
     spiffe_id: SpiffeId | None = None
+    entry: str | None = None
+    instance: str = ""

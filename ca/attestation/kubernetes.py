@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from ca.attestation.caller import Attestor, Caller
 from ca.errors import AttestationError
 from ca.selector import Selector
-from identity import InvalidJwsError, JwtAuthority, UnverifiedJws
+from identity import InvalidJwsError, JwtAuthority, SpiffeId, TrustDomain, UnverifiedJws
 from identity.jwt_svid import LEEWAY
 
 __all__ = ["KubernetesTokens", "ServiceAccount"]
@@ -34,8 +34,11 @@ class ServiceAccount:
     pod_uid: str | None = None
     node: str | None = None
 
-    def caller(self, cluster: str) -> Caller:
-        """The same as selectors: `k8s:cluster:…`, `k8s:ns:…`, `k8s:sa:…`, and pod and node where they are known."""
+    def caller(self, cluster: str, *, named_in: TrustDomain | None = None) -> Caller:
+        """The same as selectors: `k8s:cluster:…`, `k8s:ns:…`, `k8s:sa:…`, and pod and node where they are known.
+
+        Where the cluster's service accounts have their names in a trust domain, as in Istio, it is one of them.
+        """
         facts = {
             "cluster": cluster,
             "ns": self.namespace,
@@ -46,7 +49,16 @@ class ServiceAccount:
         }
         kind = Attestor.KUBERNETES.value
         selectors = frozenset(Selector(kind, f"{name}:{value}") for name, value in facts.items() if value)
-        return Caller(Attestor.KUBERNETES, f"{kind}:{cluster}:{self.namespace}:{self.name}", selectors)
+        spiffe_id = None
+        if named_in is not None:
+            spiffe_id = SpiffeId.for_workload(named_in, namespace=self.namespace, service_account=self.name)
+        return Caller(
+            Attestor.KUBERNETES,
+            f"{kind}:{cluster}:{self.namespace}:{self.name}",
+            selectors,
+            spiffe_id,
+            instance=self.pod_uid or "",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

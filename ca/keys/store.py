@@ -5,10 +5,17 @@ from typing import Protocol
 
 from ca.keys.key_type import KeyType, SigningKey
 
-__all__ = ["KeyStore", "require_key_name"]
+__all__ = ["KeyLoader", "KeyStore", "require_key_name"]
 
 # A name is a file's name in one store and a label in another: nothing in it may mean anything to either.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class KeyLoader(Protocol):
+    """Hands out private keys by name; what signs needs no more of a `KeyStore`."""
+
+    def load(self, name: str) -> SigningKey:
+        """As `KeyStore.load`."""
 
 
 class KeyStore(Protocol):

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQL
 
 from ca.audit import AuditEvent, AuditHead, AuditRow, seal
 from ca.errors import ClockError, StoreConflictError, StoreError, StoreUnavailableError
+from ca.inventory import RevocationReason
 from ca.store import schema
 from ca.store.database import Database
 
@@ -47,6 +48,7 @@ class Transaction:
         self._connection = connection
         self._rows: defaultdict[Table, list[dict[str, Any]]] = defaultdict(list)
         self._marks: dict[str, datetime] = {}
+        self._keys: dict[bytes, str] = {}
         self._events: list[AuditEvent] = []
         self._latest: datetime | None = None
         self._known_latest: datetime | None = None
@@ -99,6 +101,22 @@ class Transaction:
             raise ClockError(at=at, latest=latest)
         if at > latest:
             self._latest = at
+
+    def require_key_of(self, spki_sha256: bytes, spiffe_id: str) -> None:
+        """See that a public key was certified for nobody but `spiffe_id`, and never given up as compromised, and remember it.
+
+        Raises:
+            StoreConflictError: it was.
+        """
+        holder = self._keys.setdefault(spki_sha256, spiffe_id)
+        # Not by `read`: rows that are gathered here are in `_keys`, and need not go out one by one.
+        if (
+            holder != spiffe_id
+            or self._connection.execute(_ANOTHERS_KEY, {"key": spki_sha256, "name": spiffe_id}).first()
+        ):
+            raise StoreConflictError(
+                "public key", spki_sha256.hex(), "another name has it, or it was compromised; make a new one"
+            )
 
     def count(self, name: str) -> int:
         """Raise one of the counters and return it."""
@@ -165,6 +183,17 @@ _RELEASE = (
 )
 
 
+_ANOTHERS_KEY = (
+    select(schema.issued.c.number)
+    .where(
+        schema.issued.c.spki_sha256 == bindparam("key"),
+        (schema.issued.c.spiffe_id != bindparam("name"))
+        | (schema.issued.c.revoked_reason == RevocationReason.KEY_COMPROMISE.value),
+    )
+    .limit(1)
+)
+
+
 def _not_to_be_released(serial: object) -> StoreConflictError:
     return StoreConflictError("certificate", str(serial), "was never intended, or is released or revoked already")
 
@@ -185,6 +214,16 @@ class Pending(Generic[T]):
     def result(self) -> T:
         """Wait for it, in a thread that may wait."""
         return self._future.result()
+
+    def on_failure(self, tell: Callable[[BaseException], None]) -> None:
+        """Have `tell` called, in whatever thread, if it fails. For whoever does not wait."""
+
+        def done(future: "Future[T]") -> None:
+            error = future.exception()
+            if error is not None:
+                tell(error)
+
+        self._future.add_done_callback(done)
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._future.done():

@@ -144,6 +144,15 @@ class KeptEntries:
                 self._looked = now
             return self._index.entries_for(selectors)
 
+    def revision(self) -> int:
+        """Grows with every change, by whichever replica.
+
+        Raises:
+            StoreUnavailableError: nobody can tell.
+        """
+        with self._database.read() as connection:
+            return int(connection.execute(_REVISION).scalar_one())
+
     def _note(self, transaction: Transaction, entry_id: str) -> None:
         revision = transaction.count(ENTRIES_REVISION)
         transaction.append(entry_changes, {"revision": revision, "id": entry_id})
@@ -154,7 +163,7 @@ class KeptEntries:
 
     def _refresh(self) -> None:
         with self._database.read() as connection:
-            revision = connection.execute(select(heads.c.value).where(heads.c.name == ENTRIES_REVISION)).scalar_one()
+            revision = connection.execute(_REVISION).scalar_one()
             if revision == self._revision:
                 return
             changed = None if self._revision < 0 else self._changed(connection, revision)
@@ -180,6 +189,9 @@ class KeptEntries:
         if count != revision - self._revision:  # the older ones were pruned
             return None
         return set(connection.execute(select(entry_changes.c.id).where(where)).scalars())
+
+
+_REVISION = select(heads.c.value).where(heads.c.name == ENTRIES_REVISION)
 
 
 def _digest(selectors: AbstractSet[Selector]) -> bytes:

@@ -63,7 +63,7 @@ class Inventory:
 
         Raises:
             ClockError: `at` is before what was issued already.
-            StoreConflictError: there is something of that serial.
+            StoreConflictError: there is something of that serial, or the key is another's or compromised.
             StoreUnavailableError: nobody can tell whether it was written.
         """
         row = {
@@ -81,6 +81,8 @@ class Inventory:
 
         def work(transaction: Transaction) -> None:
             transaction.require_clock(at, self._skew)
+            if intent.spki_sha256 is not None:
+                transaction.require_key_of(intent.spki_sha256, str(intent.spiffe_id))
             transaction.append(issued, row)
 
         return self._writer.submit(work)

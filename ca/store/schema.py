@@ -157,6 +157,12 @@ issued = Table(
     CheckConstraint("(revoked IS NULL) = (revoked_reason IS NULL)", name="issued_revoked_has_reason"),
     Index("issued_by_serial", "serial", unique=True),
     Index("issued_by_name", "spiffe_id", "number"),
+    Index(
+        "issued_by_key",
+        "spki_sha256",
+        sqlite_where=text("spki_sha256 IS NOT NULL"),
+        postgresql_where=text("spki_sha256 IS NOT NULL"),
+    ),
     Index("issued_by_end", "not_after", "number"),
     Index("issued_by_start", "intended", "number"),
     # The last to expire of an issuer stands at the end, however many of its certificates were revoked.

@@ -62,6 +62,7 @@ def leaf_of(der: bytes, profile: Profile) -> x509.Certificate:
         der,
         profile,
         spiffe_id=WEB,
+        serial_number=x509.load_der_x509_certificate(der).serial_number,
         issuer=ISSUER,
         at=AT,
     )

@@ -84,6 +84,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("revoked IS NULL"),
         postgresql_where=sa.text("revoked IS NULL"),
     )
+    op.create_index(
+        "issued_by_key",
+        "issued",
+        ["spki_sha256"],
+        sqlite_where=sa.text("spki_sha256 IS NOT NULL"),
+        postgresql_where=sa.text("spki_sha256 IS NOT NULL"),
+    )
     op.create_index("issued_by_name", "issued", ["spiffe_id", "number"])
     op.create_index("issued_by_serial", "issued", ["serial"], unique=True)
     op.create_index("issued_by_start", "issued", ["intended", "number"])

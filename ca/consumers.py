@@ -1,0 +1,88 @@
+"""Consumers: who is known to hold which bundle, so that a rotation goes on only when all of them can verify what comes next."""
+
+import logging
+from datetime import datetime, timedelta
+
+from ca.errors import StoreError
+from ca.store import KeptAuthorities
+
+__all__ = ["Consumers"]
+
+_logger = logging.getLogger("meshward.ca")
+
+_SEEN_EVERY = timedelta(minutes=5)
+"""How often it is written down that somebody is still there; a stream lasts for days."""
+
+
+class Consumers:
+    """The consumers of this replica; what they hold is kept, for the others to know.
+
+    A consumer counts while its stream is open, and after that for as long as what it was issued last may live.
+    It belongs to one event loop.
+    """
+
+    def __init__(self, kept: KeptAuthorities, *, counts_for: timedelta) -> None:
+        self._kept = kept
+        self._counts_for = counts_for
+        self._open: dict[str, int] = {}
+        self._streams: dict[str, int] = {}
+        self._written: dict[str, tuple[int, datetime]] = {}
+
+    def opened(self, consumer: str) -> None:
+        """A stream to `consumer` is open: from now on it counts, whatever it holds. Close it once for each time."""
+        self._streams[consumer] = self._streams.get(consumer, 0) + 1
+        self._open.setdefault(consumer, 0)
+
+    def closed(self, consumer: str) -> None:
+        """One stream to it has ended."""
+        left = self._streams.get(consumer, 1) - 1
+        if left:
+            self._streams[consumer] = left
+        else:
+            self._streams.pop(consumer, None)
+            self._open.pop(consumer, None)
+
+    def holds(self, consumer: str, sequence: int, *, at: datetime) -> None:
+        """`consumer` has said, or taken an answer by which it is sure, that it holds the bundle of that sequence.
+
+        It is written down in the background: until it is, a rotation waits, and nothing worse.
+        """
+        if consumer in self._open:
+            self._open[consumer] = max(self._open[consumer], sequence)
+        before = self._written.get(consumer)
+        if before is not None and before[0] >= sequence and at - before[1] < _SEEN_EVERY:
+            return
+        self._written[consumer] = (sequence, at)
+        try:
+            pending = self._kept.acknowledge(consumer, sequence, at=at)
+        except StoreError as error:
+            _logger.warning("%s", error)
+            return
+        pending.on_failure(lambda error: self._lost(consumer, error))
+
+    def acknowledged(self, *, at: datetime) -> dict[str, int]:
+        """The newest sequence that each consumer holds which counts. This reads the store, and blocks.
+
+        Raises:
+            StoreUnavailableError: nobody can tell.
+        """
+        known = self._kept.acknowledged(since=at - self._counts_for)
+        for consumer, sequence in list(self._open.items()):
+            known[consumer] = max(sequence, known.get(consumer, 0))
+        return known
+
+    def still_here(self, *, at: datetime) -> None:
+        """Write down who is still there; to be called now and then."""
+        for consumer, sequence in list(self._open.items()):
+            if sequence:
+                self.holds(consumer, sequence, at=at)
+        # Whoever was seen last so long ago counts no more, here as in the store.
+        self._written = {
+            consumer: (sequence, seen)
+            for consumer, (sequence, seen) in self._written.items()
+            if at - seen <= self._counts_for
+        }
+
+    def _lost(self, consumer: str, error: BaseException) -> None:
+        self._written.pop(consumer, None)
+        _logger.warning("what %s holds was not written down: %s", consumer, error)

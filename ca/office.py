@@ -1,0 +1,100 @@
+"""The office: everything of one trust domain that the edges work with, put together once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ca.changes import Changes
+from ca.consumers import Consumers
+from ca.entitlements import Entitlements
+from ca.issuance import Issuance
+from ca.keys import KeyStore
+from ca.lifetimes import SKEW, Settings
+from ca.signing import KeptSigning
+from ca.store import Store
+from ca.supervisor import Supervisor
+from ca.watcher import Watcher
+from identity import TrustDomain
+
+__all__ = ["Clock", "Office", "now"]
+
+Clock = Callable[[], datetime]
+
+
+def now() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """One replica of an authority, without its edges. It belongs to one event loop.
+
+    `issuance` answers who asks, `supervisor` and `watcher` are to run beside it, and `changes` tells streams when to look again.
+    """
+
+    trust_domain: TrustDomain
+    settings: Settings
+    store: Store
+    signing: KeptSigning
+    issuance: Issuance
+    entitlements: Entitlements
+    consumers: Consumers
+    changes: Changes
+    supervisor: Supervisor
+    watcher: Watcher
+    clock: Clock
+
+    @classmethod
+    def of(  # noqa: PLR0913  # what it is made of
+        cls,
+        trust_domain: TrustDomain,
+        store: Store,
+        keys: KeyStore,
+        settings: Settings,
+        *,
+        clock: Clock = now,
+        istio_clusters: frozenset[str] = frozenset(),
+        jwt_issuer: str | None = None,
+    ) -> "Office":
+        """Put it together. Nothing is read or made yet: `open` does."""
+        signing = KeptSigning(store.authorities, keys, trust_domain)
+        entitlements = Entitlements(store.entries, istio_clusters)
+        consumers = Consumers(store.authorities, counts_for=settings.max_ttl + SKEW)
+        changes = Changes()
+        return cls(
+            trust_domain=trust_domain,
+            settings=settings,
+            store=store,
+            signing=signing,
+            issuance=Issuance(
+                store,
+                signing,
+                entitlements,
+                max_ttl=settings.max_ttl,
+                max_jwt_ttl=settings.max_jwt_ttl,
+                jwt_issuer=jwt_issuer,
+            ),
+            entitlements=entitlements,
+            consumers=consumers,
+            changes=changes,
+            supervisor=Supervisor(
+                store,
+                keys,
+                settings,
+                trust_domain,
+                clock=clock,
+                acknowledged=lambda at: consumers.acknowledged(at=at),
+            ),
+            watcher=Watcher(signing, store.entries, changes),
+            clock=clock,
+        )
+
+    def open(self) -> None:
+        """Make the authorities if there are none, do what is due, and load what signs. This blocks.
+
+        Raises:
+            AuthorityError: it cannot sign, and why.
+        """
+        self.supervisor.advance()
+        self.signing.refresh()

@@ -1,0 +1,103 @@
+"""Offices for tests: an authority on a real store in a directory, with keys in memory and a clock that stands or is set."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ca.attestation import Attestor, Caller
+from ca.csr import read_csr
+from ca.entries import Entry
+from ca.issuance import IssuedX509
+from ca.keys import MemoryKeyStore
+from ca.lifetimes import Settings
+from ca.office import Office
+from ca.selector import Selector
+from ca.store import Store
+from identity import SpiffeId, TrustDomain
+
+AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
+TD = TrustDomain("example.org")
+WEB = SpiffeId(TD, "/ns/shop/sa/web")
+API = SpiffeId(TD, "/ns/shop/sa/api")
+BY = "spiffe://example.org/operator"
+
+
+class SetClock:
+    """A clock that says what it was set to."""
+
+    def __init__(self, at: datetime = AT) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_by(self, time: timedelta) -> None:
+        self.at += time
+
+
+@dataclass(frozen=True, slots=True)
+class TestOffice:
+    """An office, and what a test turns."""
+
+    __test__ = False
+
+    office: Office
+    clock: SetClock
+    keys: MemoryKeyStore
+
+    def entry(self, spiffe_id: SpiffeId, *selectors: str, **more: object) -> Entry:
+        """Keep an entry."""
+        new = Entry.new(spiffe_id, map(Selector.parse, selectors), at=self.clock())
+        return self.office.store.entries.create(replace(new, **more), by=BY, at=self.clock()).result()  # type: ignore[arg-type]  # a test's
+
+    async def issue(self, caller: Caller, spiffe_id: SpiffeId | None = None) -> IssuedX509:
+        """A certificate for a new key."""
+        requested = read_csr(csr(spiffe_id=spiffe_id))
+        return await self.office.issuance.x509_svid(caller, requested, at=self.clock())
+
+
+@contextmanager
+def office(
+    directory: Path,
+    *,
+    settings: Settings | None = None,
+    at: datetime = AT,
+    istio_clusters: frozenset[str] = frozenset(),
+    jwt_issuer: str | None = None,
+) -> Iterator[TestOffice]:
+    """A new authority, with authorities made and loaded."""
+    clock, keys = SetClock(at), MemoryKeyStore()
+    with Store.open(f"sqlite:///{directory}/office/store.db") as store:
+        made = Office.of(
+            TD,
+            store,
+            keys,
+            settings or Settings(),
+            clock=clock,
+            istio_clusters=istio_clusters,
+            jwt_issuer=jwt_issuer,
+        )
+        made.open()
+        yield TestOffice(made, clock, keys)
+
+
+def caller(*selectors: str, name: str = "unix:uid:1000", attestor: Attestor = Attestor.UNIX) -> Caller:
+    """Somebody of whom that much is known."""
+    return Caller(attestor, name, frozenset(map(Selector.parse, selectors)))
+
+
+def csr(key: ec.EllipticCurvePrivateKey | None = None, *, spiffe_id: SpiffeId | None = None) -> bytes:
+    """A request in PEM, by default of a new key and for no name."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    if spiffe_id is not None:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id))])
+        builder = builder.add_extension(names, critical=True)
+    signed = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM)
