@@ -10,6 +10,7 @@ from ca.entitlements import Entitlements
 from ca.issuance import Issuance
 from ca.keys import KeyStore
 from ca.lifetimes import SKEW, Settings
+from ca.limits import Limits
 from ca.signing import KeptSigning
 from ca.store import Store
 from ca.supervisor import Supervisor
@@ -41,6 +42,7 @@ class Office:
     entitlements: Entitlements
     consumers: Consumers
     changes: Changes
+    limits: Limits
     supervisor: Supervisor
     watcher: Watcher
     clock: Clock
@@ -56,6 +58,7 @@ class Office:
         clock: Clock = now,
         istio_clusters: frozenset[str] = frozenset(),
         jwt_issuer: str | None = None,
+        limits: Limits | None = None,
     ) -> "Office":
         """Put it together. Nothing is read or made yet: `open` does."""
         signing = KeptSigning(store.authorities, keys, trust_domain)
@@ -78,6 +81,7 @@ class Office:
             entitlements=entitlements,
             consumers=consumers,
             changes=changes,
+            limits=limits or Limits(),
             supervisor=Supervisor(
                 store,
                 keys,
