@@ -1,6 +1,7 @@
 """Consumers: who is known to hold which bundle, so that a rotation goes on only when all of them can verify what comes next."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ca.errors import StoreError
@@ -21,9 +22,10 @@ class Consumers:
     It belongs to one event loop.
     """
 
-    def __init__(self, kept: KeptAuthorities, *, counts_for: timedelta) -> None:
+    def __init__(self, kept: KeptAuthorities, *, counts_for: timedelta, clock: Callable[[], datetime]) -> None:
         self._kept = kept
         self._counts_for = counts_for
+        self._clock = clock
         self._open: dict[str, int] = {}
         self._streams: dict[str, int] = {}
         self._written: dict[str, tuple[int, datetime]] = {}
@@ -31,7 +33,10 @@ class Consumers:
     def opened(self, consumer: str) -> None:
         """A stream to `consumer` is open: from now on it counts, whatever it holds. Close it once for each time."""
         self._streams[consumer] = self._streams.get(consumer, 0) + 1
-        self._open.setdefault(consumer, 0)
+        if consumer not in self._open:
+            self._open[consumer] = 0
+            # Other replicas, and verbs, must wait for it as well.
+            self._write(consumer, 0, self._clock())
 
     def closed(self, consumer: str) -> None:
         """One stream to it has ended."""
@@ -49,16 +54,7 @@ class Consumers:
         """
         if consumer in self._open:
             self._open[consumer] = max(self._open[consumer], sequence)
-        before = self._written.get(consumer)
-        if before is not None and before[0] >= sequence and at - before[1] < _SEEN_EVERY:
-            return
-        self._written[consumer] = (sequence, at)
-        try:
-            pending = self._kept.acknowledge(consumer, sequence, at=at)
-        except StoreError as error:
-            _logger.warning("%s", error)
-            return
-        pending.on_failure(lambda error: self._lost(consumer, error))
+        self._write(consumer, sequence, at)
 
     def acknowledged(self, *, at: datetime) -> dict[str, int]:
         """The newest sequence that each consumer holds which counts. This reads the store, and blocks.
@@ -82,6 +78,18 @@ class Consumers:
             for consumer, (sequence, seen) in self._written.items()
             if at - seen <= self._counts_for
         }
+
+    def _write(self, consumer: str, sequence: int, at: datetime) -> None:
+        before = self._written.get(consumer)
+        if before is not None and before[0] >= sequence and at - before[1] < _SEEN_EVERY:
+            return
+        self._written[consumer] = (sequence, at)
+        try:
+            pending = self._kept.acknowledge(consumer, sequence, at=at)
+        except StoreError as error:
+            _logger.warning("%s", error)
+            return
+        pending.on_failure(lambda error: self._lost(consumer, error))
 
     def _lost(self, consumer: str, error: BaseException) -> None:
         self._written.pop(consumer, None)

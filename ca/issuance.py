@@ -104,16 +104,18 @@ class Issuance:
             reason = f"its certificate request names {str(requested.spiffe_id)!r}, and it asks for {str(spiffe_id)!r}"
             raise NotEntitledError(caller.name, EntitlementFault.OTHER_IDENTITY, reason)
         entry = self.entitlements.one(caller, wanted)
-        return await self._issued(caller, entry, requested.public_key, ttl=ttl, repeat=repeat, at=at)
+        return await self.certify(caller, entry, requested.public_key, ttl=ttl, repeat=repeat, at=at)
 
-    async def x509_svid_with_key(self, caller: Caller, entry: Entry, *, at: datetime) -> IssuedX509:
+    async def x509_svid_with_key(
+        self, caller: Caller, entry: Entry, *, at: datetime, ttl: timedelta | None = None
+    ) -> IssuedX509:
         """Certify a new P-256 key, which comes with the certificate, for `entry`, one of those that `caller` may have now.
 
         Raises:
             AuthorityError: as `x509_svid`.
         """
         private_key = ec.generate_private_key(ec.SECP256R1())
-        issued = await self._issued(caller, entry, private_key.public_key(), ttl=None, repeat=None, at=at)
+        issued = await self.certify(caller, entry, private_key.public_key(), ttl=ttl, at=at)
         svid = X509Svid(issued.svid.spiffe_id, issued.svid.chain, private_key=private_key)
         return IssuedX509(svid, entry, issued.signing)
 
@@ -164,16 +166,21 @@ class Issuance:
         """
         await self.store.audit.append(AuditEvent(at, who, action, Outcome.REFUSED, subject=subject, reason=str(error)))
 
-    async def _issued(  # noqa: PLR0913  # as above
+    async def certify(  # noqa: PLR0913  # as above
         self,
         caller: Caller,
         entry: Entry,
         public_key: PublicKey,
         *,
-        ttl: timedelta | None,
-        repeat: Repeat | None,
         at: datetime,
+        ttl: timedelta | None = None,
+        repeat: Repeat | None = None,
     ) -> IssuedX509:
+        """Certify a key whose holder has shown it, for `entry`, one of those that `caller` may have now.
+
+        Raises:
+            AuthorityError: as `x509_svid`.
+        """
         signing = self.source.now()
         authority = signing.require_authority(at)
         spki = key_to_der(public_key)

@@ -63,7 +63,7 @@ class Office:
         """Put it together. Nothing is read or made yet: `open` does."""
         signing = KeptSigning(store.authorities, keys, trust_domain)
         entitlements = Entitlements(store.entries, istio_clusters)
-        consumers = Consumers(store.authorities, counts_for=settings.max_ttl + SKEW)
+        consumers = Consumers(store.authorities, counts_for=settings.max_ttl + SKEW, clock=clock)
         changes = Changes()
         return cls(
             trust_domain=trust_domain,

@@ -81,6 +81,18 @@ class Supervisor:
                 return step
             self._do(step, authorities, version, at)
 
+    def waits(self, authorities: Authorities) -> Waiting:
+        """What is waited for by `authorities`; nothing where a step is due. Nothing is done.
+
+        Raises:
+            NotReadyError: the clock has gone back.
+            StoreUnavailableError: nobody can tell.
+        """
+        at = self._clock()
+        facts = gathered_facts(self._store, authorities, self._acknowledged(at), at=at)
+        found = next_step(authorities, facts, self._settings, kinds=self._kinds)
+        return found if isinstance(found, Waiting) else Waiting(())
+
     async def run(self, stop: asyncio.Event) -> None:
         """Advance until `stop`, and look again whenever something may have come due."""
         while not stop.is_set():

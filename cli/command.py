@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Command", "CommandError", "ExitCode", "UsageError"]
+__all__ = ["Command", "CommandError", "ExitCode", "Group", "UsageError"]
 
 
 class ExitCode(IntEnum):
@@ -41,4 +41,14 @@ class Command:
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], ExitCode]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A verb that has verbs of its own, which are loaded only where they are asked for."""
+
+    name: str
+    summary: str
+    verbs: Callable[[], "tuple[Command | Group, ...]"]
     description: str = ""

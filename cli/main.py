@@ -7,14 +7,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from cli.command import Command, CommandError, ExitCode
-from cli.commands import check, demo, format, lint, serve, show  # noqa: A004  # the verb
+from cli.command import Command, CommandError, ExitCode, Group
+from cli.commands import ca, check, demo, format, lint, serve, show  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
 __all__ = ["COMMANDS", "main", "run"]
 
-COMMANDS: tuple[Command, ...] = (serve.COMMAND, check.COMMAND, lint.COMMAND, show.COMMAND, format.COMMAND, demo.COMMAND)
+COMMANDS: tuple[Command | Group, ...] = (
+    serve.COMMAND,
+    check.COMMAND,
+    lint.COMMAND,
+    show.COMMAND,
+    format.COMMAND,
+    ca.COMMAND,
+    demo.COMMAND,
+)
 """Every verb, in the order of `--help`."""
 
 
@@ -27,9 +35,11 @@ def run() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Whatever happens, no traceback reaches the user."""
-    parser = _parser()
+    parser = _parser(arguments)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(format="meshward: %(message)s", level=logging.INFO, stream=sys.stderr)
+    # It tells of itself whenever a store is opened.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     command: Command = parsed.command
     try:
         return command.run(parsed)
@@ -71,20 +81,31 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
         epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    _add_verbs(parser, COMMANDS, arguments)
+    return parser
+
+
+def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Group], arguments: Sequence[str]) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in COMMANDS:
+    for command in commands:
         verb = verbs.add_parser(
             command.name,
             help=command.summary,
             description=command.description or f"{command.summary[0].upper()}{command.summary[1:]}.",
         )
-        command.add_arguments(verb)
-        verb.set_defaults(command=command)
-    return parser
+        match command:
+            case Command():
+                command.add_arguments(verb)
+                verb.set_defaults(command=command)
+            # Nobody else pays for what its verbs need.
+            case Group() if command.name in arguments[:1]:
+                _add_verbs(verb, command.verbs(), arguments[1:])
+            case Group():
+                pass

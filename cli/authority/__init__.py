@@ -1,0 +1,1 @@
+"""The verbs of `meshward ca`, one file for each thing that they are about."""
