@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 
 from authz.decision import Verdict
 from authz.mesh_config import PathNormalization
-from ca import Authority
 from demo import sidecar, tls, wire
+from demo.authority import AuthorityServer
 from demo.envoy import Envoy
 from demo.part import Part
 from demo.process import DemoError, wait_until
@@ -36,6 +35,8 @@ POLICIES = Path(__file__).resolve().parents[1] / "policies" / "shop"
 _TRUST_DOMAIN = TrustDomain("cluster.local")
 _HOST = "api.shop.svc.cluster.local:8080"
 _RELOADED = 10.0
+_MEMBERS = (("shop", "web"), ("shop", "api"), ("shop", "db"), ("ops", "admin"))
+"""Whose sidecars there are: namespace and service account."""
 
 
 class Caller(Enum):
@@ -102,9 +103,13 @@ class Shop(Part):
         self._parts = ExitStack()
         self._ids = count(1)
         self._socket = directory / "meshward" / SOCKET
-        self._authority = Authority.create(_TRUST_DOMAIN, at=datetime.now(UTC))
         self._directory = directory
         try:
+            names = [_spiffe_id(account, namespace) for namespace, account in _MEMBERS]
+            # Before the sidecars, which get their certificates from it.
+            self.authority = self._parts.enter_context(
+                AuthorityServer(_TRUST_DOMAIN, names, directory / "authority", command=command)
+            )
             # The sidecars come first, for the policies name a port that is theirs to choose; until the server is there
             # they deny.
             self._start_sidecars()
@@ -180,7 +185,7 @@ class Shop(Part):
             clusters=[
                 sidecar.authorizer(self._socket),
                 sidecar.application("application", self._parts.enter_context(HttpApplication()).endpoint),
-                sidecar.peer("db", self._destination("db", self._db), tls=self._tls_files("api")),
+                sidecar.peer("db", self._destination("db", self._db), tls=_tls("api")),
             ],
         )
         self._clients = {
@@ -189,13 +194,14 @@ class Shop(Part):
                 namespace=namespace,
                 listeners=[sidecar.outbound_http("outbound", cluster="api")],
                 clusters=[
-                    sidecar.peer("api", self._destination("api", self._api), tls=self._tls_files(account, namespace)),
+                    sidecar.peer("api", self._destination("api", self._api), tls=_tls(account, namespace)),
                 ],
             )
             for caller, namespace, account in [(Caller.WEB, "shop", "web"), (Caller.ADMIN, "ops", "admin")]
         }
         self._clients[Caller.API] = self._api
-        self._past_sidecar = wire.Tls(tls.client_context(self._tls_files("web")), "api.shop")
+        files = self.authority.issue(_spiffe_id("web"), self._directory / "web-directly")
+        self._past_sidecar = wire.Tls(tls.client_context(files), "api.shop")
 
     def _start(
         self,
@@ -206,22 +212,18 @@ class Shop(Part):
         namespace: str = "shop",
     ) -> Envoy:
         workload = f"{namespace}/{account}"
-        configuration = sidecar.bootstrap(workload, listeners=listeners, clusters=clusters)
+        secrets = sidecar.secrets(self.authority.secrets)
+        configuration = sidecar.bootstrap(workload, listeners=listeners, clusters=[*clusters, secrets])
         return self._parts.enter_context(Envoy(workload, configuration, self._directory / account))
 
     def _inbound(self, account: str) -> InboundPort:
         return InboundPort(
             name="inbound",
-            tls=self._tls_files(account),
+            tls=_tls(account),
             trust_domain=_TRUST_DOMAIN,
             cluster="application",
             access_log=Envoy.access_log(self._directory / account),
         )
-
-    def _tls_files(self, account: str, namespace: str = "shop") -> tls.TlsFiles:
-        """The account's SVID as files; a new one each time, as a sidecar that renews gets."""
-        svid = self._authority.issue_with_new_key(_spiffe_id(account, namespace), at=datetime.now(UTC))
-        return tls.save(svid, self._authority.bundle, self._directory / account / f"svid-{next(self._ids)}")
 
     def _destination(self, account: str, envoy: Envoy) -> Destination:
         host = f"{account}.shop.svc.cluster.local"
@@ -268,6 +270,10 @@ class Shop(Part):
 
 def _spiffe_id(account: str, namespace: str = "shop") -> SpiffeId:
     return SpiffeId.for_workload(_TRUST_DOMAIN, namespace=namespace, service_account=account)
+
+
+def _tls(account: str, namespace: str = "shop") -> tls.TlsSecrets:
+    return tls.TlsSecrets(certificate=str(_spiffe_id(account, namespace)), bundle=str(_TRUST_DOMAIN.id))
 
 
 def _outcome(entry: dict[str, Any], verdict: Verdict, *, status: int | None) -> Outcome:

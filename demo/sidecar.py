@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from authz.mesh_config import PathNormalization
-from demo.tls import TlsFiles
+from demo.tls import TlsFiles, TlsSecrets, TlsSource
 from demo.wire import Endpoint
 from identity import SpiffeId, TrustDomain
 
 __all__ = [
     "AUTHORIZER",
+    "SECRETS",
     "Destination",
     "HttpVersion",
     "InboundPort",
@@ -29,12 +30,16 @@ __all__ = [
     "outbound_http",
     "outbound_tcp",
     "peer",
+    "secrets",
 ]
 
 Json = dict[str, object]
 
 AUTHORIZER = "meshward"
 """The cluster that the ext_authz filters ask."""
+
+SECRETS = "secrets"
+"""The cluster that certificates are asked of."""
 
 _HTTP_EXT_AUTHZ = "envoy.filters.http.ext_authz"
 _NETWORK_EXT_AUTHZ = "envoy.filters.network.ext_authz"
@@ -58,7 +63,7 @@ class InboundPort:
     """
 
     name: str
-    tls: TlsFiles
+    tls: TlsSource
     trust_domain: TrustDomain
     cluster: str
     access_log: Path
@@ -145,6 +150,11 @@ def authorizer(socket: Path) -> Json:
     return _cluster(AUTHORIZER, {"pipe": {"path": str(socket)}}, version=HttpVersion.HTTP_2)
 
 
+def secrets(socket: Path) -> Json:
+    """The authority's secret discovery service, on a Unix socket."""
+    return _cluster(SECRETS, {"pipe": {"path": str(socket)}}, version=HttpVersion.HTTP_2)
+
+
 def application(name: str, endpoint: Endpoint, *, version: HttpVersion = HttpVersion.HTTP_1) -> Json:
     """The application behind an inbound port."""
     return _cluster(name, _address(endpoint), version=version)
@@ -154,7 +164,7 @@ def peer(
     name: str,
     destination: Destination,
     *,
-    tls: TlsFiles,
+    tls: TlsSource,
     version: HttpVersion = HttpVersion.HTTP_1,
 ) -> Json:
     """Another sidecar's inbound port over mTLS; it must prove to be who it should."""
@@ -308,20 +318,35 @@ def _inbound(port: InboundPort, filters: list[Json]) -> Json:
     )
 
 
-def _common_tls_context(tls: TlsFiles, peer_name: Json) -> Json:
-    return {
-        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-        "tls_certificates": [
-            {
+def _common_tls_context(tls: TlsSource, peer_name: Json) -> Json:
+    names = {"match_typed_subject_alt_names": [{"san_type": "URI", "matcher": peer_name}]}
+    parameters: Json = {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}}
+    match tls:
+        case TlsFiles():
+            certificate = {
                 "certificate_chain": {"filename": str(tls.chain)},
                 "private_key": {"filename": str(tls.private_key)},
-            },
-        ],
-        "validation_context": {
-            "trusted_ca": {"filename": str(tls.bundle)},
-            "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": peer_name}],
-        },
-    }
+            }
+            return parameters | {
+                "tls_certificates": [certificate],
+                "validation_context": {"trusted_ca": {"filename": str(tls.bundle)}, **names},
+            }
+        case TlsSecrets():
+            return parameters | {
+                "tls_certificate_sds_secret_configs": [_secret(tls.certificate)],
+                "combined_validation_context": {
+                    "default_validation_context": names,
+                    "validation_context_sds_secret_config": _secret(tls.bundle),
+                },
+            }
+
+
+def _secret(name: str) -> Json:
+    service = {"envoy_grpc": {"cluster_name": SECRETS}}
+    source = {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [service]}
+    # A listener is ready when its certificates are there.
+    config = {"resource_api_version": "V3", "initial_fetch_timeout": "10s", "api_config_source": source}
+    return {"name": name, "sds_config": config}
 
 
 _NORMALIZATION: Mapping[PathNormalization, Json] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from identity import Bundle, X509Svid
 
-__all__ = ["TlsFiles", "client_context", "save"]
+__all__ = ["TlsFiles", "TlsSecrets", "TlsSource", "client_context", "save"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,18 @@ class TlsFiles:
     chain: Path
     private_key: Path
     bundle: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSecrets:
+    """The same by Envoy's secret discovery service: the names that they are asked for by. They may change at any time."""
+
+    certificate: str
+    bundle: str
+
+
+TlsSource = TlsFiles | TlsSecrets
+"""Where a sidecar gets an X.509-SVID and a bundle."""
 
 
 def save(svid: X509Svid, bundle: Bundle, directory: Path) -> TlsFiles:

@@ -1,7 +1,9 @@
 """`meshward ca entry`: who may have which SPIFFE ID."""
 
 import argparse
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 from ca.entries import Entry, EntryFilter
 from ca.errors import InvalidSelectorError
@@ -10,6 +12,7 @@ from ca.selector import Selector
 from cli.authority.arguments import duration, spiffe_id, trust_domain
 from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator
 from cli.authority.durations import print_duration
+from cli.authority.entry_file import read_entries
 from cli.authority.opened import add_output_argument, all_of, moment, print_rows
 from cli.command import Command, ExitCode, UsageError
 
@@ -88,6 +91,38 @@ def _delete(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a JSON object a line, as `meshward ca entry list -o json` prints them; - for standard input",
+    )
+    parser.add_argument("--prune", action="store_true", help="delete all entries that are not in the file")
+    add_directory_argument(parser)
+
+
+def _apply(arguments: argparse.Namespace) -> ExitCode:
+    directory, at = AuthorityDirectory.of(arguments), now()
+    wanted = read_entries(_read(arguments.file), directory.settings.trust_domain, at=at)
+    with directory.store() as store:
+        kept = list(all_of(lambda after: store.entries.list(EntryFilter(), after=after)))
+        made = [each for each in wanted if not any(each.says_the_same_as(other) for other in kept)]
+        gone = [each for each in kept if arguments.prune and not any(each.says_the_same_as(other) for other in wanted)]
+        for pending in [store.entries.delete(entry.id, by=operator(), at=at) for entry in gone]:
+            pending.result()
+        for created in [store.entries.create(entry, by=operator(), at=at) for entry in made]:
+            created.result()
+    print(f"{len(made)} created, {len(gone)} deleted, {len(kept) - len(gone)} left as they were")
+    return ExitCode.OK
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+
+
 def document_of(entry: Entry) -> dict[str, object]:
     """An entry as it is printed."""
     return {
@@ -113,6 +148,7 @@ def _selector(text: str) -> Selector:
 
 COMMANDS = (
     Command("create", "let whoever has all of some selectors have a SPIFFE ID", _add_create, _create),
+    Command("apply", "make the entries of a file", _add_apply, _apply),
     Command("list", "who may have what", _add_list, _list),
     Command("delete", "let nobody have a SPIFFE ID by an entry any more", _add_delete, _delete),
 )
