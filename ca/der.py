@@ -4,21 +4,33 @@ pyca's builder takes longer over this than over the signature, because it makes 
 and kept, as far as it is the same from one certificate to the next. Nothing here is trusted: what comes out is read again by pyca.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha1
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca.keys.key_type import VerificationKey
 
-__all__ = ["certificate_to_der", "key_to_der", "name_to_der", "tbs_to_der", "value_to_der"]
+__all__ = [
+    "certificate_to_der",
+    "extensions_to_der",
+    "key_identifier",
+    "key_to_der",
+    "length_at",
+    "name_to_der",
+    "tbs_to_der",
+    "value_to_der",
+]
 
 _SEQUENCE, _INTEGER, _BIT_STRING, _OCTET_STRING = 0x30, 0x02, 0x03, 0x04
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION_3 = bytes.fromhex("a003020102")
 _EXTENSIONS = 0xA3
 _CRITICAL = bytes.fromhex("0101ff")
+_MAX_KEPT = 64
 
 
 def tbs_to_der(  # noqa: PLR0913  # the fields of a TBSCertificate
@@ -30,9 +42,9 @@ def tbs_to_der(  # noqa: PLR0913  # the fields of a TBSCertificate
     not_after: datetime,
     subject: x509.Name,
     public_key: VerificationKey,
-    extensions: tuple[x509.Extension[x509.ExtensionType], ...],
+    extensions: bytes,
 ) -> bytes:
-    """What is signed of a certificate. `algorithm` is in DER already."""
+    """What is signed of a certificate. `algorithm` and `extensions` are in DER already."""
     return _encoded(
         _SEQUENCE,
         b"".join(
@@ -45,10 +57,15 @@ def tbs_to_der(  # noqa: PLR0913  # the fields of a TBSCertificate
                 _encoded(_SEQUENCE, _time(not_before) + _time(not_after)),
                 name_to_der(subject),
                 key_to_der(public_key),
-                _encoded(_EXTENSIONS, _encoded(_SEQUENCE, b"".join([_extension(each) for each in extensions]))),
+                extensions,
             )
         ),
     )
+
+
+def extensions_to_der(extensions: Iterable[x509.Extension[x509.ExtensionType]]) -> bytes:
+    """The last field of what is signed."""
+    return _encoded(_EXTENSIONS, _encoded(_SEQUENCE, b"".join(map(_extension, extensions))))
 
 
 def certificate_to_der(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
@@ -78,9 +95,39 @@ def name_to_der(name: x509.Name) -> bytes:
     return name.public_bytes()
 
 
+# By identity, as below: one key is written several times on its way into a certificate.
+_KEYS: dict[int, tuple[VerificationKey, bytes]] = {}
+
+
 def key_to_der(key: VerificationKey) -> bytes:
     """A SubjectPublicKeyInfo."""
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    kept = _KEYS.get(id(key))
+    if kept is not None:
+        return kept[1]
+    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if len(_KEYS) >= _MAX_KEPT:
+        _KEYS.clear()
+    _KEYS[id(key)] = (key, encoded)
+    return encoded
+
+
+def key_identifier(key: VerificationKey) -> x509.SubjectKeyIdentifier:
+    """RFC 5280 4.2.1.2 (1): the SHA-1 of the key's bits, without the tag, the length and the count of unused bits."""
+    der = key_to_der(key)
+    # Within the outer sequence: the algorithm, then the bits.
+    _, start = length_at(der, 0)
+    length, content = length_at(der, start)
+    _, bits = length_at(der, content + length)
+    return x509.SubjectKeyIdentifier(sha1(der[bits + 1 :], usedforsecurity=False).digest())
+
+
+def length_at(der: bytes, start: int) -> tuple[int, int]:
+    """How long the content of the value at `start` is, and where it begins."""
+    first = der[start + 1]
+    if first < 0x80:
+        return first, start + 2
+    end = start + 2 + (first & 0x7F)
+    return int.from_bytes(der[start + 2 : end]), end
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
@@ -91,7 +138,6 @@ def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
 
 # By identity, for comparing two of them takes as long as encoding one. What is kept here stays alive, so its id stays its own.
 _KEPT: dict[int, tuple[x509.ExtensionType, bytes]] = {}
-_MAX_KEPT = 64
 _OF_FEW_VALUES = frozenset(
     {x509.AuthorityKeyIdentifier, x509.BasicConstraints, x509.ExtendedKeyUsage, x509.KeyUsage},
 )

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ca.der import key_identifier
 from ca.errors import RefusedLifetimeError, RefusedNameError
 from ca.keys.key_type import VerificationKey
 from identity import PublicKey, SpiffeId, TrustDomain
@@ -118,7 +119,7 @@ def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
         basic_constraints=_NO_AUTHORITY,
         key_usage=_ENCIPHERS if isinstance(public_key, rsa.RSAPublicKey) else _SIGNS,
         extended_key_usage=_MUTUAL_TLS,
-        subject_key=x509.SubjectKeyIdentifier.from_public_key(public_key),
+        subject_key=key_identifier(public_key),
     )
 
 
@@ -192,6 +193,8 @@ def _signing_profile(  # noqa: PLR0913  # everything that the two kinds of signi
     )
 
 
+# The same object for the same names: what is one object need not be encoded or compared twice.
+@lru_cache(maxsize=8192)
 def _names(
     spiffe_id: SpiffeId,
     dns_names: tuple[str, ...],

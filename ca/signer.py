@@ -6,7 +6,8 @@ from typing import Self
 
 from cryptography import x509
 
-from ca.der import certificate_to_der, tbs_to_der
+from ca.der import certificate_to_der, extensions_to_der, tbs_to_der
+from ca.frames import Frames
 from ca.keys import KeyType, SigningKey
 from ca.keys.key_type import generate
 from ca.profile import Profile, intermediate_profile, root_profile
@@ -52,7 +53,7 @@ class Signer:
             AuthorityError: there is none to be had, or what was signed is not what was meant.
         """
         profile = root_profile(trust_domain, key.public_key(), at=at, lifetime=lifetime)
-        der = _sign(profile, key, issuer=profile.subject, issuer_key=profile.subject_key)
+        der = _sign(profile, key, extensions_to_der(profile.extensions(profile.subject_key)), issuer=profile.subject)
         return cls(recheck(der, profile), key)
 
     def new_intermediate(self, trust_domain: TrustDomain, *, at: datetime, lifetime: timedelta) -> "Signer":
@@ -83,12 +84,14 @@ class Signer:
 
         Without a serial number it gets one of 159 random bits.
         """
+        frame = _FRAMES.get(profile, self.certificate)
+        if frame is None:
+            extensions = extensions_to_der(profile.extensions(self.subject_key))
+            _FRAMES.put(profile, self.certificate, extensions)
+        else:
+            extensions = frame.filled(profile.subject_key)
         return _sign(
-            profile,
-            self.private_key,
-            issuer=self.certificate.subject,
-            issuer_key=self.subject_key,
-            serial_number=serial_number,
+            profile, self.private_key, extensions, issuer=self.certificate.subject, serial_number=serial_number
         )
 
     @property
@@ -97,12 +100,16 @@ class Signer:
         return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
 
 
+# What is made of these is read again, and compared with frames of its own, which have been proved.
+_FRAMES: Frames[x509.Certificate] = Frames()
+
+
 def _sign(
     profile: Profile,
     private_key: SigningKey,
+    extensions: bytes,
     *,
     issuer: x509.Name,
-    issuer_key: x509.SubjectKeyIdentifier,
     serial_number: int | None = None,
 ) -> bytes:
     algorithm = algorithm_of(private_key.public_key()).identifier
@@ -114,6 +121,6 @@ def _sign(
         not_after=profile.not_after,
         subject=profile.subject,
         public_key=profile.public_key,
-        extensions=profile.extensions(issuer_key),
+        extensions=extensions,
     )
     return certificate_to_der(tbs, algorithm, sign(private_key, tbs))

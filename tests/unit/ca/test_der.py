@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ca.der import certificate_to_der, tbs_to_der
+from ca.der import certificate_to_der, extensions_to_der, tbs_to_der
 from ca.keys import KeyType, SigningKey
 from ca.keys.key_type import generate
 from ca.profile import Profile, intermediate_profile, leaf_profile, root_profile
@@ -49,7 +49,7 @@ def put_together(profile: Profile, serial: int) -> bytes:
         not_after=profile.not_after,
         subject=profile.subject,
         public_key=profile.public_key,
-        extensions=profile.extensions(ROOT.subject_key),
+        extensions=extensions_to_der(profile.extensions(ROOT.subject_key)),
     )
 
 

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ca import Authority, RecheckError, Signer
+from ca.der import certificate_to_der
 from ca.profile import Profile, leaf_profile
 from ca.recheck import recheck, recheck_leaf
-from identity import SpiffeId, TrustDomain
+from ca.signature import algorithm_of, sign
+from identity import SpiffeId, TrustDomain, require_strong_key
 from tests.unit.identity.chains import AT, der, key_usage, new_key
 
 TD = TrustDomain.parse("td.example")
@@ -25,10 +27,10 @@ AUTHORITY = Authority.create(TD, at=AT)
 ISSUER = AUTHORITY.intermediate.certificate
 
 
-def profile_of(spiffe_id: SpiffeId = WEB) -> Profile:
+def profile_of(spiffe_id: SpiffeId = WEB, *, public_key: object = None) -> Profile:
     return leaf_profile(
         spiffe_id,
-        new_key("p256").public_key(),
+        require_strong_key(public_key or new_key("p256").public_key()),
         at=AT,
         ttl=timedelta(hours=1),
         chain=(ISSUER, AUTHORITY.root),
@@ -219,3 +221,44 @@ def test_a_key_outside_this_process_signs() -> None:
 def test_a_wrong_signature_does_not_leave_the_authority() -> None:
     with pytest.raises(RecheckError, match="signature does not verify"):
         authority_with(FailingDevice).issue_with_new_key(WEB, at=AT)
+
+
+def resigned(tbs: bytes) -> bytes:
+    """A certificate of what is to be signed, with a signature that verifies."""
+    key = AUTHORITY.intermediate.private_key
+    algorithm = algorithm_of(key.public_key()).identifier
+    return certificate_to_der(tbs, algorithm, sign(key, tbs))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn't positive")
+def test_no_changed_byte_passes_where_others_of_the_name_were_proved_before_even_if_it_is_signed() -> None:
+    issued = AUTHORITY.issue_with_new_key(WEB, at=AT)
+    profile = profile_of(public_key=issued.leaf.public_key())
+    tbs = issued.leaf.tbs_certificate_bytes
+    serial_number = issued.leaf.serial_number
+
+    def checked(der: bytes) -> x509.Certificate:
+        return recheck_leaf(der, profile, spiffe_id=WEB, serial_number=serial_number, issuer=ISSUER, at=AT)
+
+    # Twice: the second time it is compared with what the first has proved.
+    for _ in range(2):
+        assert checked(resigned(tbs)).tbs_certificate_bytes == tbs
+    for index in range(len(tbs)):
+        for mask in (0x01, 0x80):
+            changed = bytearray(tbs)
+            changed[index] ^= mask
+            with pytest.raises(RecheckError):
+                checked(resigned(bytes(changed)))
+    with pytest.raises(RecheckError):
+        checked(resigned(tbs + b"\0"))
+    with pytest.raises(RecheckError, match="it proves"):
+        recheck_leaf(
+            resigned(tbs),
+            profile,
+            spiffe_id=SpiffeId.for_workload(TD, namespace="shop", service_account="api"),
+            serial_number=serial_number,
+            issuer=ISSUER,
+            at=AT,
+        )
+    with pytest.raises(RecheckError, match="serial number"):
+        recheck_leaf(resigned(tbs), profile, spiffe_id=WEB, serial_number=serial_number + 1, issuer=ISSUER, at=AT)
