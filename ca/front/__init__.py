@@ -1,0 +1,1 @@
+"""The front: sockets of ours before gRPC servers, which say who connected."""
