@@ -8,6 +8,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtensionOID
 
 from ca.errors import RecheckError
 from ca.inventory import RevocationList, RevocationReason
@@ -62,9 +63,9 @@ def signed_list(
         last_update=made - BACKDATE,
         next_update=made + lifetime,
         extensions=[
-            x509.Extension(x509.ExtensionOID.CRL_NUMBER, False, x509.CRLNumber(number)),  # noqa: FBT003  # RFC 5280 5.2.3
+            x509.Extension(ExtensionOID.CRL_NUMBER, False, x509.CRLNumber(number)),  # noqa: FBT003  # RFC 5280 5.2.3
             x509.Extension(
-                x509.ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+                ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
                 False,  # noqa: FBT003  # RFC 5280 5.2.1
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer.subject_key),
             ),
