@@ -10,9 +10,10 @@ from cryptography import x509
 
 from ca.authorities import Authorities, JwtSigner
 from ca.authority import Authority
-from ca.errors import NotReadyError
+from ca.errors import NotKeptError, NotReadyError
 from ca.keys import KeyLoader, KeyStore, SigningKey
 from ca.phases import TRUSTED, Phase, SlotKind
+from ca.signer import Signer
 from ca.store import KeptAuthorities
 from identity import Bundle, JwtAuthority, TrustDomain
 
@@ -21,6 +22,7 @@ __all__ = ["KeptSigning", "Signing", "SigningSource", "signing_of"]
 T = TypeVar("T")
 
 _UNTAINTED = TRUSTED - {Phase.TAINTED}
+_HAS_SIGNED = (Phase.ACTIVE, Phase.SUPERSEDED, Phase.TAINTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,34 @@ class KeptSigning:
         if self._signing is None:
             raise NotReadyError("it is starting")
         return self._signing
+
+    def active_issuer(self) -> str:
+        """The id of the intermediate that signs.
+
+        Raises:
+            NotReadyError: none does.
+        """
+        signing = self.now()
+        if signing.authority is None:
+            raise NotReadyError(signing.missing)
+        return signing.issuer
+
+    def signer_of(self, issuer: str) -> Signer:
+        """An intermediate that signs leaves, or did, with its key: for what is to be said of those leaves. This blocks.
+
+        Raises:
+            KeyStoreError: its key cannot be had.
+            NotKeptError: there is none of that id, or nobody is to trust it any more.
+            NotReadyError: nothing was ever loaded.
+        """
+        signing = self.now()
+        if signing.authority is not None and issuer == signing.issuer:
+            return signing.authority.intermediate
+        found = () if signing.authorities is None else signing.authorities.of(SlotKind.INTERMEDIATE, *_HAS_SIGNED)
+        for slot in found:
+            if slot.id == issuer:
+                return Signer(slot.certificate, self._keys.load(slot.key_name))
+        raise NotKeptError("intermediate", issuer)
 
     def refresh(self) -> bool:
         """Look at what is kept, and say whether it is another than before. This blocks; it may be called from any thread.

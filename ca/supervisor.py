@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from ca.authorities import Authorities
-from ca.errors import AuthorityError, StoreConflictError
+from ca.errors import AuthorityError, NotKeptError, NotReadyError, StoreConflictError
 from ca.keys import KeyStore
 from ca.lifetimes import Settings
 from ca.phases import Phase, SlotKind
-from ca.rotation import Activate, Facts, Prepare, Retire, Step, Waiting, next_step, perform
+from ca.rotation import Activate, Facts, Prepare, Retire, Step, Waiting, hurried, next_step, perform
 from ca.store import Store, Version
 from identity import TrustDomain
 
@@ -24,6 +24,7 @@ _logger = logging.getLogger("meshward.ca")
 _LOOK_EVERY = timedelta(seconds=1)
 """Others may act meanwhile: consumers, and operators by a verb."""
 _AFTER_FAILURE = timedelta(seconds=5)
+_ATTEMPTS = 5
 
 
 def gathered_facts(store: Store, authorities: Authorities, acknowledged: Mapping[str, int], *, at: datetime) -> Facts:
@@ -72,26 +73,78 @@ class Supervisor:
         """
         while True:
             at = self._clock()
-            version = self._store.authorities.load(self._trust_domain)
-            authorities = Authorities(self._trust_domain) if version is None else version.authorities
-            # Gathered after they were loaded: a leaf that is signed meanwhile is counted.
-            facts = gathered_facts(self._store, authorities, self._acknowledged(at), at=at)
-            step = next_step(authorities, facts, self._settings, kinds=self._kinds)
+            version, authorities, step = self._look(at)
             if isinstance(step, Waiting):
                 return step
             self._do(step, authorities, version, at)
 
-    def waits(self, authorities: Authorities) -> Waiting:
-        """What is waited for by `authorities`; nothing where a step is due. Nothing is done.
+    def outlook(self) -> tuple[Authorities, Step | Waiting]:
+        """What there is, and what is to be done next or waited for. Nothing is done. This blocks.
 
         Raises:
             NotReadyError: the clock has gone back.
             StoreUnavailableError: nobody can tell.
         """
-        at = self._clock()
+        _, authorities, step = self._look(self._clock())
+        return authorities, step
+
+    def hurry(self, kind: SlotKind, *, by: str) -> Authorities:
+        """Put a successor of `kind` on its way that does not wait for its time; it waits for everything else. This blocks.
+
+        Raises:
+            AuthorityError: a key cannot be made, the store not be written, or the clock has gone back.
+            StoreConflictError: it is not ours to rotate, or others change the authorities all the while.
+        """
+        if kind not in self._kinds:
+            raise StoreConflictError(
+                "signing authority of kind", kind.value, "it is plugged in; put others in its files"
+            )
+        return self._change(
+            lambda authorities, at: hurried(authorities, kind, keys=self._keys, settings=self._settings, at=at),
+            by=by,
+            action=f"rotate {kind.value}",
+        )
+
+    def taint(self, identifier: str, *, by: str) -> Authorities:
+        """Mark a signing authority as compromised, as `Authorities.tainted` says. This blocks.
+
+        Raises:
+            IllegalMoveError: it is tainted or retired already.
+            NotKeptError: there is none of that id.
+            AuthorityError: the store cannot be written, or the clock has gone back.
+        """
+
+        def change(authorities: Authorities, at: datetime) -> Authorities:
+            try:
+                return authorities.tainted(identifier, at=at)
+            except LookupError as error:
+                raise NotKeptError("signing authority", identifier) from error
+
+        return self._change(change, by=by, action=f"taint {identifier}")
+
+    def _look(self, at: datetime) -> tuple[Version | None, Authorities, Step | Waiting]:
+        version = self._store.authorities.load(self._trust_domain)
+        authorities = Authorities(self._trust_domain) if version is None else version.authorities
+        # Gathered after they were loaded: a leaf that is signed meanwhile is counted.
         facts = gathered_facts(self._store, authorities, self._acknowledged(at), at=at)
-        found = next_step(authorities, facts, self._settings, kinds=self._kinds)
-        return found if isinstance(found, Waiting) else Waiting(())
+        return version, authorities, next_step(authorities, facts, self._settings, kinds=self._kinds)
+
+    def _change(self, change: Callable[[Authorities, datetime], Authorities], *, by: str, action: str) -> Authorities:
+        attempts = iter(range(_ATTEMPTS, 0, -1))
+        while True:
+            at = self._clock()
+            version = self._store.authorities.load(self._trust_domain)
+            if version is None:
+                raise NotReadyError("there are no authorities yet; it is starting")
+            changed = change(version.authorities, at)
+            saving = self._store.authorities.save(changed, before=version, by=by, action=action, at=at)
+            try:
+                return saving.result().authorities
+            except StoreConflictError:
+                # A step was done meanwhile, by us or by another replica.
+                self._forget(changed, version.authorities)
+                if next(attempts, 0) <= 1:
+                    raise
 
     async def run(self, stop: asyncio.Event) -> None:
         """Advance until `stop`, and look again whenever something may have come due."""

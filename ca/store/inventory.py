@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, select, update
+from sqlalchemy import Row, Select, delete, func, select, update
 
 from ca.audit import AuditEvent, Outcome
 from ca.errors import NotKeptError, StoreConflictError
@@ -221,6 +221,34 @@ class Inventory:
             RevokedSerial(row.serial, Revocation(row.revoked, RevocationReason(row.revoked_reason))) for row in rows
         )
         return RevocationList(number, revoked)
+
+    def count(self, wanted: InventoryFilter, *, at: datetime) -> int:
+        """How many rows meet `wanted` at `at`.
+
+        Raises:
+            StoreUnavailableError: they cannot be read.
+        """
+        statement, _ = _query(wanted, at)
+        with self._database.read() as connection:
+            counted = select(func.count()).select_from(statement.with_only_columns(issued.c.number).subquery())
+            return int(connection.execute(counted).scalar_one())
+
+    def names_ending(self, *, within: timedelta, at: datetime) -> int:
+        """How many names have certificates that are valid at `at`, and none that still is that much later.
+
+        Who renews in time is not among them.
+
+        Raises:
+            StoreUnavailableError: they cannot be read.
+        """
+        valid, _ = _query(InventoryFilter(kind=IssuedKind.X509, state=IssuedState.VALID), at)
+        names = (
+            valid.with_only_columns(issued.c.spiffe_id)
+            .group_by(issued.c.spiffe_id)
+            .having(func.max(issued.c.not_after) < at + within)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(names.subquery())).scalar_one())
 
     def last_expiry(self, issuers: Iterable[str]) -> dict[str, datetime]:
         """When the last of what each signed or was about to sign ends. What was revoked does not count.

@@ -2,12 +2,11 @@
 
 import argparse
 import time
+from collections.abc import Iterable
 
 from ca.authorities import Slot
-from ca.office import Office, now
 from ca.phases import Phase, SlotKind
-from ca.rotation import Wait, Waiting, hurried
-from ca.store import Version
+from ca.rotation import Wait, Waiting
 from cli.authority.arguments import duration
 from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator
 from cli.authority.opened import add_output_argument, moment, print_rows
@@ -34,12 +33,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> ExitCode:
     directory, kind = AuthorityDirectory.of(arguments), SlotKind(arguments.kind)
     with directory.store() as store:
-        office = directory.office(store)
-        version, at = _kept(office), now()
-        before = version.authorities.active(kind)
-        changed = hurried(version.authorities, kind, keys=directory.keys(), settings=directory.settings.rotation, at=at)
-        action = f"rotate {kind.value}"
-        store.authorities.save(changed, before=version, by=operator(), action=action, at=at).result()
+        supervisor = directory.office(store).supervisor
+        changed = supervisor.hurry(kind, by=operator())
         prepared = changed.of(kind, Phase.PREPARED)[-1]
         print(f"prepared {kind.value} {prepared.id}; bundle {changed.sequence}")
         if arguments.wait is None:
@@ -47,10 +42,10 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             return ExitCode.OK
         until = time.monotonic() + arguments.wait.total_seconds()
         while True:
-            waiting = office.supervisor.advance()
-            active = _kept(office).authorities.active(kind)
-            if active is not None and (before is None or active.id != before.id):
-                print(f"active   {kind.value} {active.id}")
+            waiting = supervisor.advance()
+            now, _ = supervisor.outlook()
+            if now.slot(prepared.id).phase is not Phase.PREPARED:
+                print(f"active   {kind.value} {prepared.id}")
                 return ExitCode.OK
             if time.monotonic() >= until:
                 said = "; ".join(_said(wait) for wait in waiting.waits if wait.slot == prepared.id)
@@ -64,16 +59,9 @@ def _add_taint(parser: argparse.ArgumentParser) -> None:
 
 
 def _taint(arguments: argparse.Namespace) -> ExitCode:
-    directory, at = AuthorityDirectory.of(arguments), now()
+    directory = AuthorityDirectory.of(arguments)
     with directory.store() as store:
-        office = directory.office(store)
-        version = _kept(office)
-        try:
-            changed = version.authorities.tainted(arguments.id, at=at)
-        except LookupError as error:
-            raise CommandError(str(error), help="`meshward ca status` says their ids") from error
-        action = f"taint {arguments.id}"
-        store.authorities.save(changed, before=version, by=operator(), action=action, at=at).result()
+        directory.office(store).supervisor.taint(arguments.id, by=operator())
     print(
         f"tainted {arguments.id}: it signs no more, what it signed renews nothing, and streams get other certificates as soon"
         " as there is what signs them"
@@ -89,31 +77,23 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
 def _status(arguments: argparse.Namespace) -> ExitCode:
     directory = AuthorityDirectory.of(arguments)
     with directory.store() as store:
-        office = directory.office(store)
-        authorities = _kept(office).authorities
-        waiting = office.supervisor.waits(authorities)
-    rows = [_document(slot, waiting) for slot in authorities.slots if slot.phase is not Phase.RETIRED]
+        authorities, found = directory.office(store).supervisor.outlook()
+    waits = found.waits if isinstance(found, Waiting) else ()
+    rows = [_document(slot, waits) for slot in authorities.slots if slot.phase is not Phase.RETIRED]
     if arguments.output == "text":
         print(f"{authorities.trust_domain}: bundle {authorities.sequence}")
     print_rows(_HEAD, rows, output=arguments.output, nothing="no signing authorities")
     return ExitCode.OK
 
 
-def _kept(office: Office) -> Version:
-    version = office.store.authorities.load(office.trust_domain)
-    if version is None:
-        raise CommandError(f"there are no authorities of {office.trust_domain}", help="`meshward ca init` makes them")
-    return version
-
-
-def _document(slot: Slot, waiting: Waiting) -> dict[str, object]:
+def _document(slot: Slot, waits: Iterable[Wait]) -> dict[str, object]:
     return {
         "kind": slot.kind.value,
         "phase": slot.phase.value,
         "id": slot.id,
         "made": moment(slot.made),
         "ends": moment(slot.not_after),
-        "waits": [_said(wait) for wait in waiting.waits if wait.slot == slot.id],
+        "waits": [_said(wait) for wait in waits if wait.slot == slot.id],
     }
 
 

@@ -1,0 +1,208 @@
+"""Issuing over HTTP: `POST /v1/x509-svid` and `POST /v1/jwt-svid`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from time import perf_counter
+from typing import Annotated, Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from fastapi import FastAPI, Header, Request, Response
+from pydantic import AwareDatetime, Field
+
+from ca.attestation import Attestor, Caller
+from ca.counting import Counters
+from ca.csr import MAX_CSR, read_csr
+from ca.errors import CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
+from ca.inventory import IssuedKind
+from ca.issuance import IssuedX509, Repeat
+from ca.jwt_svid import MAX_AUDIENCE
+from ca.office import Office
+from ca.rest.asking import Asking
+from ca.rest.problems import ProblemError, documented
+from ca.rest.words import Answer, Asked, Named, Seconds, read_name, seconds
+from identity import SpiffeId
+
+__all__ = ["EDGE", "add_issuing"]
+
+EDGE = "rest"
+
+_WHO = ("unauthenticated", "several-credentials", *(fault.value for fault in EntitlementFault))
+_ANY = ("request-refused", "body-refused", "body-too-long", "media-type-refused", "not-ready", "conflict")
+_SECURITY: dict[str, Any] = {"security": [{"token": []}, {"certificate": []}]}
+
+
+class X509Asked(Asked):
+    """A request for an X.509-SVID."""
+
+    csr: Annotated[
+        str,
+        Field(
+            max_length=MAX_CSR,
+            description="A PKCS #10 request in PEM. It proves the key, and may name the SPIFFE ID; anything else is refused.",
+            examples=["-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"],
+        ),
+    ]
+    spiffe_id: Annotated[
+        Named | None, Field(description="Which of the names of who asks; needed where there are several.")
+    ] = None
+    ttl: Seconds | None = None
+
+
+class BundleAnswer(Answer):
+    """What verifies everybody."""
+
+    trust_domain: str
+    sequence: int | None
+    pem: str
+
+
+class X509Answer(Answer):
+    """An X.509-SVID."""
+
+    spiffe_id: str
+    serial: Annotated[str, Field(description="In hexadecimal, as the inventory has it.")]
+    expires: AwareDatetime
+    chain: Annotated[list[str], Field(description="PEM, one certificate each, the workload's first; no root.")]
+    bundle: BundleAnswer
+    hint: Annotated[str, Field(description="What this name is for, where the entry says so.")]
+
+
+class JwtAsked(Asked):
+    """A request for a JWT-SVID."""
+
+    audience: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_AUDIENCE)]],
+        Field(min_length=1, max_length=16, examples=[["spiffe://example.org/ns/shop/sa/api"]]),
+    ]
+    spiffe_id: Annotated[
+        Named | None, Field(description="Which of the names of who asks; needed where there are several.")
+    ] = None
+    ttl: Seconds | None = None
+
+
+class JwtAnswer(Answer):
+    """A JWT-SVID. Whoever has the token is who it names."""
+
+    spiffe_id: str
+    id: str
+    audience: list[str]
+    expires: AwareDatetime
+    token: str
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Who repeats a request under the same key within a day gets the same certificate. "
+        "A join token is used up by the first request, so it cannot be repeated.",
+    ),
+]
+
+
+def add_issuing(app: FastAPI, office: Office, counters: Counters, asking: Asking) -> None:
+    """Both routes."""
+
+    @app.post(
+        "/v1/x509-svid",
+        summary="Certify a key",
+        tags=["issuing"],
+        openapi_extra=_SECURITY,
+        responses=documented(
+            *_WHO, *_ANY, *(fault.value for fault in CsrFault), "key-refused", "lifetime-refused", "name-refused"
+        ),
+    )
+    async def x509_svid(
+        request: Request, response: Response, asked: X509Asked, idempotency_key: IdempotencyKey = None
+    ) -> X509Answer:
+        started, at = perf_counter(), office.clock()
+        repeat = _repeat(request, idempotency_key)
+        # All that can be wrong with the request itself, and with us, first: a join token is good for one attempt.
+        requested = read_csr(asked.csr.encode())
+        wanted = None if asked.spiffe_id is None else read_name(asked.spiffe_id)
+        office.signing.now().require_authority(at)
+        caller = await asking.caller(request, at=at)
+        office.limits.issuing(caller)
+        async with _recorded(office, caller, IssuedKind.X509, wanted or requested.spiffe_id, at):
+            issued = await office.issuance.x509_svid(
+                caller, requested, at=at, spiffe_id=wanted, ttl=seconds(asked.ttl), repeat=repeat
+            )
+        answer = _x509_answer(issued)
+        _note_consumer(office, caller, issued, at)
+        response.headers["Cache-Control"] = "no-store"
+        counters.issued(EDGE, IssuedKind.X509)
+        counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
+        return answer
+
+    @app.post(
+        "/v1/jwt-svid",
+        summary="Make a token for an audience",
+        tags=["issuing"],
+        openapi_extra=_SECURITY,
+        responses=documented(*_WHO, *_ANY, "lifetime-refused", "name-refused"),
+    )
+    async def jwt_svid(request: Request, response: Response, asked: JwtAsked) -> JwtAnswer:
+        started, at = perf_counter(), office.clock()
+        wanted = None if asked.spiffe_id is None else read_name(asked.spiffe_id)
+        office.signing.now().require_jwt(at)
+        caller = await asking.caller(request, at=at)
+        office.limits.issuing(caller)
+        async with _recorded(office, caller, IssuedKind.JWT, wanted, at):
+            entry = office.entitlements.one(caller, wanted)
+            minted = await office.issuance.jwt_svid(caller, entry, tuple(asked.audience), at=at, ttl=seconds(asked.ttl))
+        response.headers["Cache-Control"] = "no-store"
+        counters.issued(EDGE, IssuedKind.JWT)
+        counters.seconds(EDGE, IssuedKind.JWT, perf_counter() - started)
+        return JwtAnswer(
+            spiffe_id=str(minted.planned.spiffe_id),
+            id=minted.planned.id,
+            audience=list(minted.planned.audience),
+            expires=minted.planned.expires,
+            token=minted.token,
+        )
+
+
+def _repeat(request: Request, key: str | None) -> Repeat | None:
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise ProblemError("request-refused", "there is more than one `Idempotency-Key`")
+    return None if key is None else Repeat(key)
+
+
+@asynccontextmanager
+async def _recorded(
+    office: Office, caller: Caller, kind: IssuedKind, wanted: SpiffeId | None, at: datetime
+) -> AsyncIterator[None]:
+    """Have in the audit who wanted what is not theirs: another's name, or another's key."""
+    try:
+        yield
+    except (NotEntitledError, RefusedKeyError) as error:
+        subject = "" if wanted is None else str(wanted)
+        await office.issuance.refused(caller.name, f"issue {kind.value}", error, at=at, subject=subject)
+        raise
+
+
+def _x509_answer(issued: IssuedX509) -> X509Answer:
+    svid, bundle = issued.svid, issued.signing.bundle
+    return X509Answer(
+        spiffe_id=str(svid.spiffe_id),
+        serial=f"{svid.leaf.serial_number:x}",
+        expires=svid.leaf.not_valid_after_utc,
+        chain=[certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in svid.chain],
+        bundle=BundleAnswer(
+            trust_domain=bundle.trust_domain.name, sequence=bundle.sequence, pem=bundle.to_pem().decode("ascii")
+        ),
+        hint=issued.entry.hint,
+    )
+
+
+def _note_consumer(office: Office, caller: Caller, issued: IssuedX509, at: datetime) -> None:
+    """Who takes the certificate takes the bundle with it. It is known by its name from the next time on, however it came first."""
+    name = str(issued.svid.spiffe_id) if caller.attestor is Attestor.JOIN_TOKEN else caller.name
+    if caller.instance:
+        name = f"{name}:{caller.instance}"
+    if issued.signing.bundle.sequence is not None:
+        office.consumers.holds(name, issued.signing.bundle.sequence, at=at)
