@@ -245,8 +245,8 @@ class _LastGood:
     def require(self) -> Keys:
         if self.keys is not None and self.is_good:
             return self.keys
-        reason = "they were not looked for yet" if self._failure is None else str(self._failure)
-        raise NotReadyError(f"the keys of the cluster's tokens are not known ({self._place}): {reason}")
+        # Where they would come from is in the log, and nobody's business out there.
+        raise NotReadyError("the keys of the cluster's tokens are not known") from self._failure
 
 
 def _key(jwk: object, position: int) -> JwtAuthority | None:

@@ -6,6 +6,7 @@ a pod the moment it starts.
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ca.istio.impersonation import Account, Pod
 __all__ = ["KubernetesPods"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("meshward.ca")
 
 _FRESH = 5.0
 _AGAIN = 0.2
@@ -137,7 +140,9 @@ class KubernetesPods:
 
 
 def _unknown(reason: str) -> NotReadyError:
-    return NotReadyError(f"the pods of the cluster are not known: {reason}")
+    # Where the API server is, is in the log, and nobody's business out there.
+    _logger.warning("the pods of the cluster are not known: %s", reason)
+    return NotReadyError("the pods of the cluster are not known")
 
 
 def _keep(known: dict[Any, Any], key: object, what: object) -> None:
