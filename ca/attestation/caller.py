@@ -13,6 +13,8 @@ class Attestor(Enum):
     """How it was found. The values are in the audit log, and kinds of selectors."""
 
     ADMIN = "admin"
+    AUTHORITY = "authority"
+    """This process itself, for the certificate that its own servers show."""
     CURRENT_SVID = "x509-svid"
     JOIN_TOKEN = "join-token"  # noqa: S105  # a name
     KUBERNETES = "k8s"
