@@ -5,27 +5,26 @@ what the caller may have.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NoReturn, Protocol
+from typing import Protocol
 
-import grpc
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from ca.attestation import Caller
 from ca.csr import read_csr
 from ca.errors import AttestationError, AuthorityError, CsrError, CsrFault, ImpersonationError, StoreError
+from ca.front import Context, Front, RefusedCallError, Service, TlsPeer
 from ca.issuance import IssuedX509
 from ca.istio.ca_pb2 import DESCRIPTOR, IstioCertificateRequest, IstioCertificateResponse
 from ca.istio.impersonation import Impersonation
 from ca.joining import attest_renewal
 from ca.office import Office
-from ca.refusals import RefusalKind, refusal_of
+from ca.refusals import Refusal, RefusalKind, refusal_of
 
-__all__ = ["OPTIONS", "SERVICE", "CertificateService", "FindPeer", "Peer", "TokenAttestor", "handlers"]
+__all__ = ["SERVICE", "CertificateService", "TokenAttestor"]
 
 _logger = logging.getLogger("meshward.ca")
 
@@ -33,23 +32,10 @@ SERVICE: str = DESCRIPTOR.services_by_name["IstioCertificateService"].full_name
 _ACTION = "istio certificate"
 _BEARER = "Bearer "
 _IMPERSONATED = "ImpersonatedIdentity"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 # What is no fault of the caller's is in the log, and what comes too often would drown the audit.
 _RECORDED = frozenset({RefusalKind.MALFORMED, RefusalKind.UNAUTHENTICATED, RefusalKind.FORBIDDEN, RefusalKind.CONFLICT})
 # Longer than anything lives, and no longer than a `timedelta` can be.
 _LONGEST_ASKED = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who connected: the address without its port, and the certificate that TLS has verified, if one was shown."""
-
-    address: str
-    leaf: x509.Certificate | None = None
-
-
-FindPeer = Callable[[str], Peer | None]
-"""Who is at the other end of what gRPC calls the peer of a call; `None` if it is nobody who came by our front."""
 
 
 class TokenAttestor(Protocol):
@@ -64,22 +50,6 @@ class TokenAttestor(Protocol):
         """
 
 
-OPTIONS = (
-    # A request has a certificate signing request and a few names; what is larger is refused before it is parsed.
-    ("grpc.max_receive_message_length", 64 * 1024),
-    ("grpc.max_metadata_size", 32 * 1024),
-    ("grpc.max_concurrent_streams", 1000),
-)
-"""Options for a server of this service."""
-
-
-def handlers(service: "CertificateService") -> grpc.GenericRpcHandler:
-    """What a gRPC server answers by `service`."""
-    # No deserializer: the service answers bytes that are no request, where grpc would show a traceback.
-    create = grpc.unary_unary_rpc_method_handler(service.create_certificate)
-    return grpc.method_handlers_generic_handler(SERVICE, {"CreateCertificate": create})
-
-
 class CertificateService:
     """Answers agents of Istio from an office.
 
@@ -89,33 +59,30 @@ class CertificateService:
     def __init__(
         self,
         office: Office,
-        find_peer: FindPeer,
+        front: Front[TlsPeer],
         *,
         tokens: TokenAttestor | None = None,
         impersonation: Impersonation | None = None,
     ) -> None:
         self._office = office
-        self._find_peer = find_peer
+        self._front = front
         self._tokens = tokens
         self._impersonation = impersonation
 
-    async def create_certificate(self, question: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        """Answer one call. `question` is an IstioCertificateRequest as it came, for bytes that are none are answered, too."""
+    def service(self) -> Service:
+        """Its one method."""
+        return Service(name=SERVICE, unary={"CreateCertificate": self._create_certificate})
+
+    async def _create_certificate(self, question: bytes, context: Context) -> bytes:
         asking = _Asking()
         try:
             return await self._answer(question, context, asking)
         except AuthorityError as error:
-            await self._refuse(error, context, asking)
-        except Exception:
-            _logger.exception("a request of Istio's could not be answered")
-            await context.abort(grpc.StatusCode.INTERNAL, "the authority could not do it; its log says why")
-            raise
+            raise RefusedCallError(await self._refusal(error, asking)) from error
 
-    async def _answer(self, question: bytes, context: grpc.aio.ServicerContext, asking: "_Asking") -> bytes:
+    async def _answer(self, question: bytes, context: Context, asking: "_Asking") -> bytes:
         at = self._office.clock()
-        peer = self._find_peer(context.peer())
-        if peer is None:
-            raise AttestationError("it did not come by the front")
+        peer = self._front.peer(context)
         asking.who = peer.address
         # Before anything of what it shows is computed.
         self._office.limits.attesting(peer.address)
@@ -139,13 +106,13 @@ class CertificateService:
         self._office.consumers.holds(consumer, issued.signing.bundle.sequence or 0, at=at)
         return IstioCertificateResponse(cert_chain=_laid_out(issued)).SerializeToString()
 
-    async def _authenticated(self, peer: Peer, metadata: Iterable[tuple[str, str | bytes]], at: datetime) -> Caller:
+    async def _authenticated(self, peer: TlsPeer, metadata: Iterable[tuple[str, str | bytes]], at: datetime) -> Caller:
         """By the certificate if it is good, or else by the token, as Istio's own authority does: agents on virtual machines show both."""
         said = [(name, value) for name, value in metadata if isinstance(value, str)]
         reasons = []
-        if peer.leaf is not None:
+        if peer.certificate is not None:
             try:
-                return await attest_renewal(self._office.store, self._office.signing.now(), peer.leaf, at=at)
+                return await attest_renewal(self._office.store, self._office.signing.now(), peer.certificate, at=at)
             except AttestationError as error:
                 reasons.append(error.reason)
         token = _bearer(said)
@@ -163,20 +130,18 @@ class CertificateService:
             raise ImpersonationError("nobody may ask in the name of others here")
         return await self._impersonation.caller_for(caller, asked)
 
-    async def _refuse(self, error: AuthorityError, context: grpc.aio.ServicerContext, asking: "_Asking") -> NoReturn:
+    async def _refusal(self, error: AuthorityError, asking: "_Asking") -> Refusal:
         refusal = refusal_of(error)
         if refusal.kind in _RECORDED:
             try:
-                await self._office.issuance.refused(
-                    asking.who, _ACTION, error, at=self._office.clock(), subject=asking.subject
-                )
+                at = self._office.clock()
+                await self._office.issuance.refused(asking.who, _ACTION, error, at=at, subject=asking.subject)
             except StoreError as lost:
                 # It is turned away all the same.
                 _logger.warning("that %r was refused is not recorded: %s: %s", asking.who, error, lost)
         elif refusal.kind is not RefusalKind.LIMITED:
             _logger.warning("%r gets no certificate: %s", asking.who, error)
-        await context.abort(_CODES[refusal.kind.grpc], refusal.text)
-        raise AssertionError("abort has raised")
+        return refusal
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """A real gRPC server of the edge, and somebody who asks it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from pathlib import Path
 import grpc
 from cryptography import x509
 
+from ca.front import Front, GrpcServer, TlsPeer
+from ca.front.door import Connected
 from ca.istio.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
-from ca.istio.service import OPTIONS, SERVICE, CertificateService, Peer, handlers
+from ca.istio.service import SERVICE, CertificateService
 
-__all__ = ["Asker", "Heard", "serving"]
+__all__ = ["ADDRESS", "Asker", "Heard", "heard", "serving"]
 
 ADDRESS = "10.0.0.7"
 
@@ -34,15 +37,12 @@ class Heard:
 
 
 class Asker:
-    """Asks over one connection; `leaf` is what the front would say that TLS has verified."""
+    """Asks, each time over a connection of its own. `leaf` is what the door says that TLS has verified."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._call = channel.unary_unary(f"/{SERVICE}/CreateCertificate")
+    def __init__(self, address: str, door: "OpenDoor") -> None:
+        self.address = address
+        self._door = door
         self.leaf: x509.Certificate | None = None
-        self.peers: Callable[[str], Peer | None] = lambda _: Peer(ADDRESS, self.leaf)
-
-    def find_peer(self, peer: str) -> Peer | None:
-        return self.peers(peer)
 
     async def ask(
         self,
@@ -64,25 +64,50 @@ class Asker:
 
     async def send(self, question: bytes, *, metadata: tuple[tuple[str, str], ...] = ()) -> Heard:
         """Send bytes, whatever they are."""
-        try:
-            answer = await self._call(question, metadata=metadata, timeout=20)
-        except grpc.aio.AioRpcError as error:
-            return Heard(error.code().value[0], error.details() or "")
-        return Heard(0, "", tuple(IstioCertificateResponse.FromString(answer).cert_chain))
+        self._door.leaf = self.leaf
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        async with grpc.aio.insecure_channel(self.address, options=options) as channel:
+            return await heard(channel, question, metadata)
+
+
+async def heard(channel: grpc.aio.Channel, question: bytes, metadata: tuple[tuple[str, str], ...]) -> Heard:
+    """What is answered."""
+    try:
+        answer = await channel.unary_unary(f"/{SERVICE}/CreateCertificate")(question, metadata=metadata, timeout=20)
+    except grpc.aio.AioRpcError as error:
+        return Heard(error.code().value[0], error.details() or "")
+    return Heard(0, "", tuple(IstioCertificateResponse.FromString(answer).cert_chain))
+
+
+class OpenDoor:
+    """A `Door` without TLS, for tests whose clock is not the machine's: it says of each who comes what the test says."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = f"unix:{path}"
+        self._path = path
+        self.leaf: x509.Certificate | None = None
+
+    async def open(self, connected: Connected) -> asyncio.Server:
+        return await asyncio.start_unix_server(connected, self._path)
+
+    def peer(self, writer: asyncio.StreamWriter) -> TlsPeer:
+        del writer
+        return TlsPeer(ADDRESS, self.leaf)
+
+    def leave(self, peer: TlsPeer) -> None:
+        pass
+
+    def group(self, peer: TlsPeer) -> str:
+        return peer.address
+
+    def close(self) -> None:
+        self._path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
-async def serving(
-    directory: Path, service: Callable[[Callable[[str], Peer | None]], CertificateService]
-) -> AsyncIterator[Asker]:
-    """Serve what `service` makes of a way to find peers."""
-    server = grpc.aio.server(options=OPTIONS)
-    async with grpc.aio.insecure_channel(f"unix:{directory}/istio.sock") as channel:
-        asker = Asker(channel)
-        server.add_generic_rpc_handlers((handlers(service(asker.find_peer)),))
-        server.add_insecure_port(f"unix:{directory}/istio.sock")
-        await server.start()
-        try:
-            yield asker
-        finally:
-            await server.stop(None)
+async def serving(directory: Path, service: Callable[[Front[TlsPeer]], CertificateService]) -> AsyncIterator[Asker]:
+    """Serve what `service` makes of a front."""
+    door = OpenDoor(directory / "istio.sock")
+    front = Front(door)
+    async with GrpcServer(front, service(front).service(), grace=0.1) as server:
+        yield Asker(server.address, door)

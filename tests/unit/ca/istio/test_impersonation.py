@@ -82,7 +82,7 @@ class World:
             tokens = KubernetesAttestor(clusters, default="east")
             async with serving(
                 self.directory,
-                lambda peers: CertificateService(self.made.office, peers, tokens=tokens, impersonation=impersonation),
+                lambda front: CertificateService(self.made.office, front, tokens=tokens, impersonation=impersonation),
             ) as asker:
                 token = cluster.token(account, at=AT, pod=bound)
                 named = (("clusterid", cluster.name),)

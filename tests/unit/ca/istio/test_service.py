@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from ca.attestation import KubernetesAttestor
+from ca.attestation import Caller, KubernetesAttestor
 from ca.audit import AuditEvent, Outcome
+from ca.front import Front, TlsPeer
 from ca.inventory import RevocationReason
 from ca.issuance import IssuedX509
 from ca.istio.service import CertificateService
@@ -53,7 +55,7 @@ def run(
     async def main() -> None:
         tokens = KubernetesAttestor([EAST.known(directory, named_in=TD), WEST.known(directory)], default="east")
         inside = made.office if limits is None else replace(made.office, limits=limits)
-        async with serving(directory, lambda peers: CertificateService(inside, peers, tokens=tokens)) as asker:
+        async with serving(directory, lambda front: CertificateService(inside, front, tokens=tokens)) as asker:
             await scenario(asker)
 
     asyncio.run(main())
@@ -224,13 +226,20 @@ def test_an_unknown_cluster_sounds_the_same(made: TestOffice, tmp_path: Path) ->
     assert "'north' is not known" in refusals(made)[0].reason
 
 
-def test_who_did_not_come_by_the_front_is_nobody(made: TestOffice, tmp_path: Path) -> None:
-    async def scenario(asker: Asker) -> None:
-        asker.peers = lambda _: None
-        heard = await asker.ask(csr(), token=TOKEN)
-        assert (heard.code, heard.text) == (16, AUTHENTICATION)
+def test_who_did_not_come_by_the_door_is_nobody(made: TestOffice, tmp_path: Path) -> None:
+    fronts: list[Front[TlsPeer]] = []
 
-    run(made, tmp_path, scenario)
+    def service(front: Front[TlsPeer]) -> CertificateService:
+        fronts.append(front)
+        return CertificateService(made.office, front, tokens=KubernetesAttestor([EAST.known(tmp_path)], default="east"))
+
+    async def main() -> None:
+        async with serving(tmp_path, service) as asker:
+            asker.address = fronts[0].inner_address
+            answer = await asker.ask(csr(), token=TOKEN)
+            assert (answer.code, answer.text) == (16, AUTHENTICATION)
+
+    asyncio.run(main())
 
 
 def test_a_certificate_that_is_good_renews_itself(made: TestOffice, tmp_path: Path) -> None:
@@ -416,12 +425,17 @@ def test_a_store_that_is_gone_is_worth_another_try_and_nobody_hears_where_it_was
 
 
 def test_what_nobody_foresaw_is_an_error_without_details(made: TestOffice, tmp_path: Path) -> None:
-    async def scenario(asker: Asker) -> None:
-        asker.peers = lambda _: 1 / 0  # type: ignore[assignment,return-value]  # a fault
-        heard = await asker.ask(csr(), token=TOKEN)
-        assert (heard.code, heard.text) == (13, "the authority could not do it; its log says why")
+    class Broken:
+        async def attest(self, token: str, *, cluster: str | None, at: datetime) -> Caller:
+            raise ZeroDivisionError(f"{token} {cluster} {at}")
 
-    run(made, tmp_path, scenario)
+    async def main() -> None:
+        service = partial(CertificateService, made.office, tokens=Broken())
+        async with serving(tmp_path, service) as asker:
+            answer = await asker.ask(csr(), token=TOKEN)
+            assert (answer.code, answer.text) == (13, "the authority could not do it; its log says why")
+
+    asyncio.run(main())
 
 
 # Asking for others
