@@ -14,6 +14,7 @@ __all__ = [
     "EntitlementFault",
     "ExposedKeyError",
     "IllegalMoveError",
+    "ImpersonationError",
     "InvalidSelectorError",
     "JoinTokenError",
     "KeyExistsError",
@@ -35,6 +36,7 @@ __all__ = [
     "StoreUnavailableError",
     "TokenFault",
     "UnknownKeyError",
+    "UnknownTokenKeyError",
     "WrongPassphraseError",
 ]
 
@@ -49,6 +51,14 @@ class AttestationError(AuthorityError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"attestation failed: {reason}")
         self.reason = reason
+
+
+class ImpersonationError(AttestationError):
+    """A caller, who is known, asks in the name of a workload that it does not run."""
+
+
+class UnknownTokenKeyError(AttestationError):
+    """A token, which is well otherwise, names a key that its issuer is not known to have. The issuer may have made it just now."""
 
 
 class InvalidSelectorError(AuthorityError):

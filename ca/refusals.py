@@ -13,6 +13,7 @@ from ca.errors import (
     ClockError,
     CsrError,
     IllegalMoveError,
+    ImpersonationError,
     InvalidSelectorError,
     JoinTokenError,
     KeyStoreError,
@@ -63,9 +64,12 @@ class Refusal:
     retry_after: timedelta | None = None
 
 
-def refusal_of(error: AuthorityError) -> Refusal:  # noqa: C901  # one case a kind of error
+def refusal_of(error: AuthorityError) -> Refusal:  # noqa: C901, PLR0912  # one case a kind of error
     """What the one who caused `error`, or met it, is to hear."""
     match error:
+        case ImpersonationError():
+            # As in Istio, whose ztunnel tells the two apart in its log. Who hears it has proved already who it is.
+            return Refusal(RefusalKind.UNAUTHENTICATED, "impersonation", "request impersonation authentication failure")
         case AttestationError() | JoinTokenError():
             return Refusal(RefusalKind.UNAUTHENTICATED, "unauthenticated", "request authentication failure")
         case NotEntitledError():

@@ -25,6 +25,9 @@ MAX_DOCUMENT = 1024 * 1024
 MAX_AUTHORITIES = 64
 """The most keys that one may have; a trust domain has two or three, and six while it changes them."""
 
+# In seconds. There is a longest `timedelta`, and a number beyond it would be an error of another kind.
+_MAX_HINT = 1000 * 366 * 24 * 3600
+
 _X509 = "x509-svid"
 _JWT = "jwt-svid"
 
@@ -54,6 +57,8 @@ def parse_bundle(document: bytes, trust_domain: TrustDomain) -> Bundle:
                 raise InvalidBundleError(f"key {position}: another has its `kid`")
             jwt_authorities[authority.key_id] = authority
     hint = _integer(members, "spiffe_refresh_hint")
+    if hint is not None and hint > _MAX_HINT:
+        raise InvalidBundleError("`spiffe_refresh_hint` is more than a thousand years")
     return Bundle(
         trust_domain,
         # Once each: a certificate that is there twice is no second authority.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ca.attestation.caller import Attestor, Caller
-from ca.errors import AttestationError
+from ca.errors import AttestationError, UnknownTokenKeyError
 from ca.selector import Selector
 from identity import InvalidJwsError, JwtAuthority, SpiffeId, TrustDomain, UnverifiedJws
 from identity.jwt_svid import LEEWAY
@@ -74,7 +74,7 @@ class KubernetesTokens:
         """Whose token it is, by the cluster's public `keys`.
 
         Raises:
-            AttestationError: it proves nothing.
+            AttestationError: it proves nothing; as an `UnknownTokenKeyError` where another look at the keys could help.
         """
         try:
             jws = UnverifiedJws.parse(token)
@@ -96,7 +96,7 @@ class KubernetesTokens:
             raise AttestationError(f"token lives longer than {self.longest}")
         key = next((each.public_key for each in keys if each.key_id == jws.key_id), None)
         if key is None:
-            raise AttestationError("token names no key of its issuer")
+            raise UnknownTokenKeyError("token names no key of its issuer")
         if not jws.is_by(key):
             raise AttestationError("token signature is not by the key that it names")
         return _service_account(jws)

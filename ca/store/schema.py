@@ -32,6 +32,7 @@ __all__ = [
     "entries",
     "entry_changes",
     "entry_selectors",
+    "federated_bundles",
     "heads",
     "issued",
     "join_tokens",
@@ -232,6 +233,16 @@ acknowledgements = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("seen", Moment, nullable=False),
     Index("acknowledgements_by_age", "seen"),
+)
+
+# The sequence is in the document: it may be larger than what a database counts.
+federated_bundles = Table(
+    "federated_bundles",
+    metadata,
+    Column("trust_domain", _NAME, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("fetched", Moment, nullable=False),
+    Column("changed", Moment, nullable=False),
 )
 
 audit = Table(

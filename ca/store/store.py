@@ -10,6 +10,7 @@ from ca.store.backup import back_up, restore
 from ca.store.committing import GATHER, Writer
 from ca.store.database import Database, open_database
 from ca.store.entries import FRESH, KeptEntries
+from ca.store.federation import FederatedBundles
 from ca.store.inventory import SKEW, Inventory
 from ca.store.migrating import migrate
 from ca.store.tokens import JoinTokens
@@ -33,6 +34,7 @@ class Store:
         self.tokens = JoinTokens(database, self._writer)
         self.inventory = Inventory(database, self._writer, skew=skew)
         self.authorities = KeptAuthorities(database, self._writer)
+        self.federation = FederatedBundles(database, self._writer)
         self.audit = AuditTrail(database, self._writer)
 
     @classmethod

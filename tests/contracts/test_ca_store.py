@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import create_engine, make_url, text
 
 from ca.audit import EMPTY, AuditEvent, AuditHead, Outcome
@@ -36,7 +37,7 @@ from ca.phases import Pace, Phase, SlotKind
 from ca.selector import Selector
 from ca.store import Answer, Store
 from ca.store.schema import metadata
-from identity import SpiffeId, TrustDomain
+from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain
 from tests.contracts.postgresql import find_postgresql, running_postgresql
 
 AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -47,6 +48,7 @@ WEB = SpiffeId(TD, "/ns/shop/sa/web")
 API = SpiffeId(TD, "/ns/shop/sa/api")
 BY = "spiffe://example.org/operator"
 ROOT = Path(__file__).parents[2]
+FOREIGN_KEY = ec.generate_private_key(ec.SECP256R1()).public_key()
 
 Urls = Callable[[], str]
 
@@ -541,7 +543,7 @@ from sqlalchemy import event
 from ca.authorities import Authorities
 from ca.inventory import Intent, IssuedKind
 from ca.store import Store
-from identity import SpiffeId, TrustDomain
+from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain
 
 url, point, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -751,6 +753,46 @@ def test_what_strangers_say_is_kept_printable(store: Store) -> None:
     store.audit.verify()
 
 
+# Bundles of others
+
+
+def foreign(name: str = "other.example", *, sequence: int | None = 1, keys: int = 1) -> Bundle:
+    authorities = tuple(JwtAuthority(f"k{number}", FOREIGN_KEY) for number in range(keys))
+    return Bundle(TrustDomain(name), (), authorities, sequence, timedelta(minutes=5))
+
+
+def test_bundles_of_others_are_kept_each_by_itself(url: str, store: Store) -> None:
+    first, second = foreign(), foreign("third.example", sequence=2**70)
+    assert store.federation.keep(second, by=BY, at=AT).result()
+    assert store.federation.keep(first, by=BY, at=AT).result()
+    newer = foreign(sequence=2, keys=2)
+    assert store.federation.keep(newer, by=BY, at=AT).result()
+    assert not store.federation.keep(newer, by=BY, at=AT + HOUR).result()
+    with Store.open(url) as other:
+        assert other.federation.load() == (newer, second)
+    said = [(row.event.subject, row.event.reason) for row in store.audit.list().rows]
+    assert said == [
+        ("third.example", f"sequence {2**70}: 0 roots, 1 JWT keys"),
+        ("other.example", "sequence 1: 0 roots, 1 JWT keys"),
+        ("other.example", "sequence 2: 0 roots, 2 JWT keys"),
+    ]
+
+
+@pytest.mark.parametrize("older", [6, None])
+def test_a_bundle_of_others_never_goes_back_until_it_is_forgotten(store: Store, older: int | None) -> None:
+    store.federation.keep(foreign(sequence=7), by=BY, at=AT).result()
+    with pytest.raises(StoreConflictError, match="7"):
+        store.federation.keep(foreign(sequence=older, keys=2), by=BY, at=AT).result()
+    assert store.audit.list().rows[-1].event.outcome is Outcome.REFUSED
+    assert store.federation.load() == (foreign(sequence=7),)
+    store.federation.forget(TrustDomain("other.example"), by=BY, at=AT).result()
+    assert store.federation.load() == ()
+    store.federation.keep(foreign(sequence=older, keys=2), by=BY, at=AT).result()
+    with pytest.raises(NotKeptError):
+        store.federation.forget(TrustDomain("nobody.example"), by=BY, at=AT).result()
+    store.audit.verify()
+
+
 # Backups
 
 
@@ -761,6 +803,7 @@ def test_a_backup_restores_everything_into_either_database(new_url: Urls, tmp_pa
         token = store.tokens.create(WEB, ttl=HOUR, by=BY, at=AT).result()
         what = issue(store, intent())
         store.inventory.revoke(what.serial, RevocationReason.SUPERSEDED, by=BY, at=AT).result()
+        store.federation.keep(foreign(), by=BY, at=AT).result()
         version = store.authorities.save(
             Authorities(TD, 1, (slot("a"),), AT), before=None, by=BY, action="init", at=AT
         ).result()
@@ -776,6 +819,7 @@ def test_a_backup_restores_everything_into_either_database(new_url: Urls, tmp_pa
             assert store.entries.entries_for(kept.selectors) == (kept,)
             assert store.inventory.get(what.serial) == row
             assert store.authorities.load(TD) == version
+            assert store.federation.load() == (foreign(),)
             assert store.tokens.redeem(token.text, by="x", at=AT).result().spiffe_id == WEB
             issue(store, intent())
             store.entries.create(entry(API), by=BY, at=AT).result()

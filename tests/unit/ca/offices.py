@@ -112,12 +112,13 @@ def office(
     at: datetime = AT,
     istio_clusters: frozenset[str] = frozenset(),
     jwt_issuer: str | None = None,
+    trust_domain: TrustDomain = TD,
 ) -> Iterator[TestOffice]:
     """A new authority, with authorities made and loaded."""
     clock, keys = SetClock(at), MemoryKeyStore()
     with Store.open(f"sqlite:///{directory}/office/store.db") as store:
         made = Office.of(
-            TD,
+            trust_domain,
             store,
             keys,
             settings or Settings(),

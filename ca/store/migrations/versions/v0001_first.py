@@ -145,6 +145,13 @@ def upgrade() -> None:
     )
     op.create_index("acknowledgements_by_age", "acknowledgements", ["seen"])
     op.create_table(
+        "federated_bundles",
+        sa.Column("trust_domain", NAME, primary_key=True),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("fetched", sa.BigInteger(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "audit",
         sa.Column("number", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
