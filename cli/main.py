@@ -38,8 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser(arguments)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(format="meshward: %(message)s", level=logging.INFO, stream=sys.stderr)
-    # It tells of itself whenever a store is opened.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # They tell of every store that is opened, and of every request.
+    for talkative in ("alembic", "httpx"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     command: Command = parsed.command
     try:
         return command.run(parsed)

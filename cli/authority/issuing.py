@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +12,12 @@ from ca.issuance import IssuedX509
 from ca.office import Office
 from ca.selector import Selector
 from cli.authority.arguments import duration, spiffe_id
-from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator, write_private
+from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator
 from cli.authority.opened import moment
+from cli.authority.svid_files import BUNDLE, CHAIN, KEY, SvidFiles
 from cli.command import Command, CommandError, ExitCode, UsageError
 
-__all__ = ["BUNDLE", "CHAIN", "COMMAND", "KEY", "write_svid"]
-
-CHAIN, KEY, BUNDLE = "svid.pem", "svid-key.pem", "bundle.pem"
-"""The files of an X.509-SVID: what a peer is shown, leaf first; its private key; and what peers are verified with."""
+__all__ = ["COMMAND"]
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         issued = asyncio.run(_issue(office, arguments, csr))
     out = Path(arguments.out)
     try:
-        write_svid(out, issued)
+        _files_of(issued).write(out)
     except OSError as error:
         raise CommandError(f"{error.filename or out}: {error.strerror}") from error
     leaf = issued.svid.leaf
@@ -69,23 +66,9 @@ async def _issue(office: Office, arguments: argparse.Namespace, csr: bytes | Non
     return await office.issuance.certify(who, entry, requested.public_key, ttl=arguments.ttl, at=at)
 
 
-def write_svid(directory: Path, issued: IssuedX509) -> None:
-    """Write an X.509-SVID, with its key where it has one, in place of what is there.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if issued.svid.private_key is not None:
-        _replace(directory / KEY, issued.svid.private_key_to_unencrypted_pem())
-    _replace(directory / CHAIN, issued.svid.chain_to_pem())
-    _replace(directory / BUNDLE, issued.signing.bundle.to_pem())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    write_private(beside, content)
-    beside.replace(path)
+def _files_of(issued: IssuedX509) -> SvidFiles:
+    key = None if issued.svid.private_key is None else issued.svid.private_key_to_unencrypted_pem()
+    return SvidFiles(issued.svid.chain_to_pem(), issued.signing.bundle.to_pem(), key)
 
 
 def _read(path: Path) -> bytes:

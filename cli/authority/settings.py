@@ -120,7 +120,8 @@ class IstioSettings(_Table):
 class KubernetesSettings(_Table):
     """A cluster whose service-account tokens are believed. Their keys are in `jwks_file`, or found from the issuer.
 
-    With `istio_names` its service accounts have the names that Istio gives them, without entries.
+    With `istio_names` its service accounts have the names that Istio gives them, without entries. `node_proxies` are the service
+    accounts, `namespace/name`, that may ask for the pods of their nodes, which `api_server` is asked about with `token_file`.
     """
 
     name: str
@@ -130,6 +131,9 @@ class KubernetesSettings(_Table):
     ca_file: Path | None = None
     max_token_age: Duration = timedelta(hours=24)
     istio_names: bool = False
+    api_server: str | None = None
+    token_file: Path | None = None
+    node_proxies: tuple[str, ...] = ()
 
 
 class FederationSettings(_Table):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ca.errors import AuthorityError
 from cli.authority import (
+    asking,
     audits,
     backups,
     bundles,
@@ -14,6 +15,7 @@ from cli.authority import (
     inventory,
     issuing,
     rotation,
+    serving,
     tokens,
 )
 from cli.command import Command, CommandError, ExitCode, Group
@@ -48,9 +50,12 @@ def _group(name: str, summary: str, *commands: Command) -> Group:
 
 VERBS: tuple[Command | Group, ...] = (
     _spoken(init.COMMAND),
+    _spoken(serving.COMMAND),
     _group("entry", "who may have which SPIFFE ID", *entries.COMMANDS),
     _group("token", "join tokens, each of which lets one workload in, once", *tokens.COMMANDS),
     _spoken(issuing.COMMAND),
+    asking.JOIN,
+    asking.RENEW,
     _spoken(bundles.COMMAND),
     _spoken(rotation.STATUS),
     _spoken(rotation.COMMAND),
