@@ -31,6 +31,7 @@ from ca.workload_api import workload_api_server
 from ca.workload_api.messages import MESSAGES, POOL
 from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain, verify_x509_svid
 from tests.unit.ca.offices import API, AT, BY, TD, WEB, TestOffice, office
+from tests.unit.ca.others import ask_as, needs_root, open_directory
 from tests.unit.ca.waiting import until
 
 ME = f"unix:uid:{os.geteuid()}"
@@ -442,6 +443,23 @@ def test_who_asks_too_often_is_told_to_wait(tmp_path: Path) -> None:
             assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
         asyncio.run(scene())
+
+
+@needs_root
+def test_users_of_this_machine_get_what_is_theirs() -> None:
+    async def scene(made: TestOffice, address: str) -> None:
+        async with made.watched(), workload_api_server(Streams(made.office), address):
+            method = "/SpiffeWorkloadAPI/FetchX509SVID"
+            assert str(WEB) in await ask_as(4242, address, method)
+            assert await ask_as(4243, address, method) == "PERMISSION_DENIED no identity issued\n"
+            # Nobody in particular: what the kernel says of users that are none of ours.
+            assert await ask_as(65534, address, method) == "UNAVAILABLE workload attestation failed\n"
+
+    with open_directory() as directory:
+        (directory / "a").mkdir(mode=0o700)
+        with office(directory / "a") as made:
+            made.entry(WEB, "unix:uid:4242")
+            asyncio.run(scene(made, f"unix:{directory}/w.sock"))
 
 
 # Beside it
