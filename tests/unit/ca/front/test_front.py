@@ -1,6 +1,7 @@
 """Who is behind a call, and how the bytes get through."""
 
 import asyncio
+import hashlib
 import os
 import socket
 import stat
@@ -199,6 +200,40 @@ def test_many_connections_at_once_and_no_more_than_there_may_be(tmp_path: Path) 
             await until(lambda: not front._peers)
             answers = await asyncio.gather(*(ask(server.address) for _ in range(25)))
             assert len(set(answers)) == 1
+
+    asyncio.run(scene())
+
+
+def test_who_has_left_cannot_be_told_as_who_comes_next(tmp_path: Path) -> None:
+    async def scene() -> None:
+        front = unix_front(tmp_path)
+        async with serving(front, selectors):
+            _, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+            await until(lambda: front._peers)
+            (left,) = front._peers.values()
+            await left.attest()
+            writer.close()
+            await until(lambda: not front._peers)
+            # By now its descriptor is another's.
+            _, successor = await asyncio.open_unix_connection(f"{tmp_path}/s")
+            await until(lambda: front._peers)
+            with pytest.raises(AttestationError, match="has ended"):
+                await left.attest()
+            successor.close()
+
+    asyncio.run(scene())
+
+
+def test_executables_are_hashed_where_that_is_wanted(tmp_path: Path) -> None:
+    async def scene() -> None:
+        front = Front(UnixDoor(f"unix:{tmp_path}/s", mode=0o777, hash_executable=True))
+        async with serving(front, selectors) as server:
+            digest = hashlib.sha256(await asyncio.to_thread(EXECUTABLE.read_bytes)).hexdigest()
+            assert f"unix:sha256:{digest}" in (await ask(server.address)).decode().split()
+            await until(lambda: not front._peers)
+            before = files()
+            await ask(server.address)
+            await until(lambda: files() <= before)
 
     asyncio.run(scene())
 

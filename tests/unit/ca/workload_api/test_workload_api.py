@@ -480,6 +480,23 @@ def test_health_and_reflection_are_there(made: TestOffice) -> None:
     asyncio.run(scene())
 
 
+def test_who_takes_one_message_and_hangs_up_is_no_error(made: TestOffice, caplog: pytest.LogCaptureFixture) -> None:
+    made.entry(WEB, ME)
+
+    async def scene() -> None:
+        async with serving(made) as client:
+            for number in range(40):
+                call = client.stream("FetchX509SVID")
+                if number % 4:
+                    await call.read()
+                call.cancel()
+                made.office.changes.tell()
+            await until(lambda: not client.streams._open)
+
+    asyncio.run(scene())
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
 def test_nothing_is_open_once_the_streams_have_ended(made: TestOffice) -> None:
     made.entry(WEB, ME)
 
