@@ -120,7 +120,12 @@ class Front(Generic[Peer]):
             self._connections.discard(task)
 
     async def _take_in(self, reader: StreamReader, writer: StreamWriter) -> None:
-        peer = self._door.peer(writer)
+        try:
+            peer = self._door.peer(writer)
+        except OSError:
+            # It is gone already, or we have no file left to look at it with.
+            writer.transport.abort()
+            return
         try:
             group = self._door.group(peer)
             if len(self._peers) >= self._most or self._groups[group] >= self._most_of_one:

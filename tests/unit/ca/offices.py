@@ -32,13 +32,6 @@ API = SpiffeId(TD, "/ns/shop/sa/api")
 BY = "spiffe://example.org/operator"
 
 
-class RunningClock:
-    """The time of this machine."""
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC)
-
-
 class SetClock:
     """A clock that says what it was set to."""
 
@@ -50,6 +43,13 @@ class SetClock:
 
     def pass_by(self, time: timedelta) -> None:
         self.at += time
+
+
+class RunningClock(SetClock):
+    """The time of this machine."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,13 @@ def office(
     *,
     settings: Settings | None = None,
     at: datetime = AT,
+    clock: SetClock | None = None,
     istio_clusters: frozenset[str] = frozenset(),
     jwt_issuer: str | None = None,
     trust_domain: TrustDomain = TD,
 ) -> Iterator[TestOffice]:
     """A new authority, with authorities made and loaded."""
-    clock, keys = SetClock(at), MemoryKeyStore()
+    clock, keys = clock or SetClock(at), MemoryKeyStore()
     with Store.open(f"sqlite:///{directory}/office/store.db") as store:
         made = Office.of(
             trust_domain,
