@@ -19,6 +19,7 @@ __all__ = [
     "KeyExistsError",
     "KeyStoreError",
     "LimitedError",
+    "ListenError",
     "NewerSchemaError",
     "NotEntitledError",
     "NotKeptError",
@@ -138,6 +139,15 @@ class LimitedError(AuthorityError):
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__(f"too many requests; try again in {retry_after.total_seconds():.0f} s")
         self.retry_after = retry_after
+
+
+class ListenError(AuthorityError):
+    """Nothing can listen at `address`: `reason`."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+        self.address = address
+        self.reason = reason
 
 
 class NotReadyError(AuthorityError):
