@@ -26,6 +26,7 @@ __all__ = [
     "Profile",
     "intermediate_profile",
     "leaf_profile",
+    "require_dns_name",
     "root_profile",
 ]
 
@@ -95,8 +96,7 @@ def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
     if not spiffe_id.path:
         raise RefusedNameError(str(spiffe_id), "a SPIFFE ID without a path is the authority's own")
     for name in dns_names:
-        if not _DNS_NAME.fullmatch(name):
-            raise RefusedNameError(name, "not a lower-case host name")
+        require_dns_name(name)
     now = _whole_seconds(at)
     if not MIN_TTL <= ttl <= MAX_TTL:
         raise RefusedLifetimeError(f"not {MIN_TTL} to {MAX_TTL}", lifetime=ttl, at=now)
@@ -121,6 +121,16 @@ def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
         extended_key_usage=_MUTUAL_TLS,
         subject_key=key_identifier(public_key),
     )
+
+
+def require_dns_name(name: str) -> None:
+    """See that `name` is one that a leaf may have beside its SPIFFE ID.
+
+    Raises:
+        RefusedNameError: it is not a lower-case host name.
+    """
+    if not _DNS_NAME.fullmatch(name):
+        raise RefusedNameError(name, "not a lower-case host name")
 
 
 def root_profile(

@@ -8,8 +8,8 @@ from fastapi import FastAPI, Query, Response
 from pydantic import AwareDatetime, Field
 
 from ca.entries import Entry, EntryFilter
-from ca.errors import RefusedNameError
 from ca.office import Office
+from ca.registration import require_registrable
 from ca.rest.managing import ADMIN_SECURITY, WHO_MANAGES, Admin
 from ca.rest.problems import ProblemError, documented
 from ca.rest.words import Answer, Asked, Listed, Named, Seconds, paged, read_name, read_trust_domain, seconds
@@ -27,8 +27,12 @@ class EntryAsked(Asked):
     selectors: Annotated[list[_Selector], Field(min_length=1, max_length=64, description="All of them have to apply.")]
     ttl: Seconds | None = None
     jwt_ttl: Seconds | None = None
-    dns_names: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=64)] = Field(default_factory=list)
-    federates_with: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=64)] = Field(default_factory=list)
+    dns_names: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=64)] = Field(
+        default_factory=list
+    )
+    federates_with: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=64)] = Field(
+        default_factory=list
+    )
     admin: Annotated[bool, Field(description="Whether who has it may manage the authority.")] = False
     hint: Annotated[str, Field(max_length=1024)] = ""
 
@@ -93,15 +97,13 @@ def add_entries(app: FastAPI, office: Office) -> None:
             **documented(
                 *WHO_MANAGES,
                 *("request-refused", "body-refused", "body-too-long", "media-type-refused"),
-                *("name-refused", "entry-refused", "conflict", "not-ready"),
+                *("name-refused", "lifetime-refused", "entry-refused", "conflict", "not-ready"),
             ),
         },
     )
     async def create(asked: EntryAsked, admin: Admin, response: Response) -> EntryAnswer:
         at = office.clock()
         spiffe_id = read_name(asked.spiffe_id)
-        if spiffe_id.trust_domain != office.trust_domain:
-            raise RefusedNameError(asked.spiffe_id, f"not in trust domain `{office.trust_domain}`")
         domains = frozenset(map(read_trust_domain, asked.federates_with))
         selectors = [Selector.parse(text) for text in asked.selectors]
         try:
@@ -116,6 +118,7 @@ def add_entries(app: FastAPI, office: Office) -> None:
             )
         except ValueError as error:
             raise ProblemError("entry-refused", str(error)) from error
+        require_registrable(entry, office.trust_domain, office.settings)
         kept = await office.store.entries.create(entry, by=admin.name, at=at)
         response.headers["Location"] = f"/v1/entries/{kept.id}"
         if kept.id != entry.id:
