@@ -10,7 +10,7 @@ LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test differential fuzz soak lint format bench lock setup clean
+.PHONY: help demo test differential fuzz soak handshakes lint format bench lock setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ bench: $(VENV)/.bench ## the figures in docs/performance.md, measured here
 
 soak: $(READY) ## ten minutes of load, reloads, resets and bad requests: make soak N=3600
 	MESHWARD_SOAK_SECONDS=$(or $(N),600) $(BIN)/pytest -q -s tests/soak
+
+handshakes: $(READY) ## full handshakes between Envoys while roots roll, N of them: make handshakes N=10000
+	MESHWARD_HANDSHAKES=$(or $(N),10000) $(BIN)/pytest -q -s tests/integration/test_handshakes.py
 
 lock: ## resolve requirements.lock anew (needs uv)
 	$(LOCK) --extra demo --extra dev --extra pkcs11 --extra postgresql --upgrade -o requirements.lock

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +10,7 @@ from ca.entries import Entry
 from ca.errors import AuthorityError, NotReadyError
 from ca.issuance import IssuedX509
 from ca.office import Office
+from ca.renewing import renewal_at
 from ca.selector import Selector
 from identity import SpiffeId, X509Svid
 
@@ -25,7 +25,6 @@ OWN_ENTRY = "authority"
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _AFTER_FAILURE = timedelta(seconds=5)
-_JITTER = 0.1
 
 
 class OwnSvid:
@@ -64,9 +63,7 @@ class OwnSvid:
         """
         at = self._office.clock()
         issued = await self._office.issuance.x509_svid_with_key(self._caller, self._entry, at=at)
-        left = issued.svid.leaf.not_valid_after_utc - at
-        # Servers that were started together need not renew together.
-        self._renew_at = at + left / 2 * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # it only spreads
+        self._renew_at = renewal_at(issued.svid, at=at)
         self._issued = issued
         return issued.svid
 

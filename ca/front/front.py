@@ -37,6 +37,9 @@ class Front(Generic[Peer]):
 
     `most` connections are open at once, `most_of_one` from any one user or address; who comes on top is sent away, so that nobody
     uses up the files of this process. It belongs to one event loop.
+
+    Raises:
+        ListenError: there is no place for the server's own socket.
     """
 
     def __init__(self, door: Door[Peer], *, most: int = 1000, most_of_one: int = 400) -> None:
@@ -48,6 +51,7 @@ class Front(Generic[Peer]):
         self._inner = self._directory / "grpc"
         if len(os.fsencode(self._inner)) + 16 > MAX_SOCKET_PATH:
             self._directory.rmdir()
+            door.close()
             reason = f"`{self._directory}` is too long for Unix sockets; set TMPDIR to a shorter path"
             raise ListenError(door.address, reason)
         self._numbers = itertools.count(1)

@@ -1,7 +1,8 @@
 """Offices for tests: an authority on a real store in a directory, with keys in memory and a clock that stands or is set."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ from ca.issuance import IssuedX509
 from ca.keys import MemoryKeyStore
 from ca.lifetimes import Settings
 from ca.office import Office
+from ca.phases import SlotKind
+from ca.rotation import hurried
 from ca.selector import Selector
 from ca.store import Store
 from identity import SpiffeId, TrustDomain
@@ -42,6 +45,13 @@ class SetClock:
         self.at += time
 
 
+class RunningClock(SetClock):
+    """The time of this machine."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class TestOffice:
     """An office, and what a test turns."""
@@ -57,6 +67,37 @@ class TestOffice:
         new = Entry.new(spiffe_id, map(Selector.parse, selectors), at=self.clock())
         return self.office.store.entries.create(replace(new, **more), by=BY, at=self.clock()).result()  # type: ignore[arg-type]  # a test's
 
+    def hurry(self, kind: SlotKind) -> None:
+        """Prepare another signing authority at once; the supervisor does the rest when it may."""
+        kept = self.office.store.authorities
+        version = kept.load(TD)
+        assert version is not None
+        settings, at = self.office.settings, self.clock()
+        changed = hurried(version.authorities, kind, keys=self.keys, settings=settings, at=at)
+        kept.save(changed, before=version, by=BY, action=f"hurry {kind.value}", at=at).result()
+
+    def taint_intermediate(self) -> None:
+        """Give up what signs, and let its successor sign."""
+        kept = self.office.store.authorities
+        version = kept.load(TD)
+        assert version is not None
+        active = version.authorities.active(SlotKind.INTERMEDIATE)
+        assert active is not None
+        changed = version.authorities.tainted(active.id, at=self.clock())
+        kept.save(changed, before=version, by=BY, action="taint", at=self.clock()).result()
+        self.office.supervisor.advance()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """While the watcher runs."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.office.watcher.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
     async def issue(self, caller: Caller, spiffe_id: SpiffeId | None = None) -> IssuedX509:
         """A certificate for a new key."""
         requested = read_csr(csr(spiffe_id=spiffe_id))
@@ -69,12 +110,13 @@ def office(
     *,
     settings: Settings | None = None,
     at: datetime = AT,
+    clock: SetClock | None = None,
     istio_clusters: frozenset[str] = frozenset(),
     jwt_issuer: str | None = None,
     trust_domain: TrustDomain = TD,
 ) -> Iterator[TestOffice]:
     """A new authority, with authorities made and loaded."""
-    clock, keys = SetClock(at), MemoryKeyStore()
+    clock, keys = clock or SetClock(at), MemoryKeyStore()
     with Store.open(f"sqlite:///{directory}/office/store.db") as store:
         made = Office.of(
             trust_domain,

@@ -21,7 +21,6 @@ from ca.front.tls import ServerTls, load_svid
 from ca.inventory import IssuedState
 from ca.own_svid import OWN_ENTRY, OwnSvid
 from ca.phases import SlotKind
-from ca.rotation import hurried
 from identity import Bundle, SpiffeId, X509Svid, verify_x509_svid
 from tests.unit.ca.offices import AT, TD, WEB, TestOffice, office
 
@@ -32,17 +31,6 @@ OWN = SpiffeId(TD, "/meshward/ca")
 def made(tmp_path: Path) -> Iterator[TestOffice]:
     with office(tmp_path) as made:
         yield made
-
-
-def roll_root(made: TestOffice) -> None:
-    """Prepare another root at once; the supervisor does the rest when its time has come."""
-    store = made.office.store.authorities
-    version = store.load(TD)
-    assert version is not None
-    changed = hurried(
-        version.authorities, SlotKind.ROOT, keys=made.keys, settings=made.office.settings, at=made.clock()
-    )
-    store.save(changed, before=version, by="a test", action="hurry", at=made.clock()).result()
 
 
 # Issuing
@@ -88,7 +76,7 @@ def test_it_is_renewed_at_half_of_its_life_and_when_another_signs(made: TestOffi
         assert own.current is first
         made.clock.pass_by(timedelta(minutes=13, seconds=1))
         second = await changed(first)
-        roll_root(made)
+        made.hurry(SlotKind.ROOT)
         made.clock.pass_by(made.office.settings.notice + timedelta(seconds=1))
         made.office.supervisor.advance()
         made.office.signing.refresh()

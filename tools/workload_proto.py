@@ -1,0 +1,30 @@
+"""Makes `ca/workload_api/workload.binpb` of `workload.proto` beside it: `python tools/workload_proto.py`. Needs grpcio-tools."""
+
+import importlib.resources
+import sys
+from pathlib import Path
+
+from grpc_tools import protoc
+
+DIRECTORY = Path(__file__).parent.parent / "ca" / "workload_api"
+
+
+def main() -> int:
+    """Compile it, and what it imports: the pool that it goes into has nothing else."""
+    included = importlib.resources.files("grpc_tools") / "_proto"
+    return int(
+        protoc.main(
+            [
+                "protoc",
+                f"--proto_path={DIRECTORY}",
+                f"--proto_path={included}",
+                "--include_imports",
+                f"--descriptor_set_out={DIRECTORY / 'workload.binpb'}",
+                "workload.proto",
+            ]
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
