@@ -10,7 +10,7 @@ LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test differential soak handshakes lint format bench lock setup clean
+.PHONY: help demo test differential fuzz soak handshakes lint format bench lock setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: $(READY) ## every test, with real Envoys
 
 differential: $(READY) ## policies as a real Envoy's own filters, N pairs: make differential N=200000
 	MESHWARD_DIFFERENTIAL_PAIRS=$(or $(N),200000) $(BIN)/pytest -q -s tests/differential/test_differential.py
+
+fuzz: $(READY) ## what strangers send to the authority, mutated, for N seconds each: make fuzz N=60
+	MESHWARD_FUZZ_SECONDS=$(or $(N),60) $(BIN)/pytest -q -s tests/fuzz
 
 lint: $(READY) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

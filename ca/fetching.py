@@ -203,7 +203,7 @@ def _leaf(response: httpx.Response) -> x509.Certificate:
         raise FetchError("who answers has shown no certificate")
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise FetchError("the certificate of who answers cannot be read") from error
 
 

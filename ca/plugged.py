@@ -167,7 +167,13 @@ class _Reading:
             for certificate in found:
                 # pyca reads lazily: what is malformed shows here, and nowhere below.
                 _ = certificate.subject, certificate.public_key(), certificate.extensions
-        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except (
+            ValueError,
+            UnsupportedAlgorithm,
+            x509.DuplicateExtension,
+            x509.InvalidVersion,
+            x509.UnsupportedGeneralNameType,
+        ) as error:
             raise self._refused(name, "it holds no certificates in PEM that can be read", "write it anew") from error
         # pyca passes over what stands between the blocks, such as one whose label is misspelt.
         if text.count(b"-----BEGIN ") != len(found):

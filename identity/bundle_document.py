@@ -156,7 +156,7 @@ def _x509_authority(jwk: Mapping[str, object]) -> x509.Certificate | None:
     try:
         certificate = x509.load_der_x509_certificate(base64.b64decode(chain[0], validate=True))
         key = certificate.public_key()
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidJwkError("its `x5c` holds no certificate that can be read") from error
     require_strong_key(key)
     return certificate

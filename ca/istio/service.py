@@ -15,7 +15,15 @@ from google.protobuf.message import DecodeError
 
 from ca.attestation import Caller
 from ca.csr import read_csr
-from ca.errors import AttestationError, AuthorityError, CsrError, CsrFault, ImpersonationError, StoreError
+from ca.errors import (
+    AttestationError,
+    AuthorityError,
+    CsrError,
+    CsrFault,
+    ImpersonationError,
+    NotReadyError,
+    StoreError,
+)
 from ca.front import Context, Front, RefusedCallError, Service, TlsPeer
 from ca.issuance import IssuedX509
 from ca.istio.ca_pb2 import DESCRIPTOR, IstioCertificateRequest, IstioCertificateResponse
@@ -107,20 +115,28 @@ class CertificateService:
         return IstioCertificateResponse(cert_chain=_laid_out(issued)).SerializeToString()
 
     async def _authenticated(self, peer: TlsPeer, metadata: Iterable[tuple[str, str | bytes]], at: datetime) -> Caller:
-        """By the certificate if it is good, or else by the token, as Istio's own authority does: agents on virtual machines show both."""
+        """By the token if it is good, or else by the certificate: agents on virtual machines go on to show their first token.
+
+        The token tells which pod it is, so that one pod is one consumer however often it comes.
+        """
         said = [(name, value) for name, value in metadata if isinstance(value, str)]
         reasons = []
-        if peer.certificate is not None:
-            try:
-                return await attest_renewal(self._office.store, self._office.signing.now(), peer.certificate, at=at)
-            except AttestationError as error:
-                reasons.append(error.reason)
+        unknown: NotReadyError | None = None
         token = _bearer(said)
         if token is not None and self._tokens is not None:
             try:
                 return await self._tokens.attest(token, cluster=_cluster(said), at=at)
             except AttestationError as error:
                 reasons.append(error.reason)
+            except NotReadyError as error:
+                unknown = error
+        if peer.certificate is not None:
+            try:
+                return await attest_renewal(self._office.store, self._office.signing.now(), peer.certificate, at=at)
+            except AttestationError as error:
+                reasons.append(error.reason)
+        if unknown is not None:
+            raise unknown
         raise AttestationError(
             "; ".join(reasons) or "it shows neither a token nor a certificate that could be verified"
         )

@@ -35,6 +35,9 @@ KEYS: dict[str, PublicKey] = {
 AUTHORITIES = tuple(JwtAuthority(key_id, key) for key_id, key in KEYS.items())
 BUNDLE = Bundle(TD, (ROOT,), AUTHORITIES, sequence=2**63, refresh_hint=timedelta(minutes=5))
 X5C = base64.b64encode(ROOT.public_bytes(Encoding.DER)).decode()
+OF_VERSION_4 = base64.b64encode(
+    ROOT.public_bytes(Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03", 1)
+).decode()
 
 
 def document(*keys: object, **members: object) -> bytes:
@@ -114,6 +117,8 @@ def test_of_several_certificates_the_first_is_the_authority() -> None:
         (document(*({"use": "jwt-svid", "kid": "k", **to_jwk(key)} for key in KEYS.values())), "another has its `kid`"),
         (document({"use": "x509-svid", "x5c": ["AAAA"]}), "no certificate"),
         (document({"use": "x509-svid", "x5c": [7]}), "no certificate"),
+        (document({"use": "x509-svid", "x5c": [OF_VERSION_4]}), "no certificate"),
+        (document(spiffe_refresh_hint=10**20), "thousand years"),
         (document({"use": "x509-svid", "x5c": [X5C + "\n"]}), "no certificate"),
         (document(spiffe_sequence="1"), "`spiffe_sequence`"),
         (document(spiffe_sequence=True), "`spiffe_sequence`"),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -51,7 +52,7 @@ class Asker:
         token: str | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
         seconds: int = 0,
-        **said: object,
+        **said: Any,
     ) -> Heard:
         """Ask as an agent does."""
         request = IstioCertificateRequest(

@@ -168,8 +168,8 @@ def test_the_request_must_be_for_whom_it_is_made(world: World) -> None:
 
 
 def test_while_the_api_server_cannot_be_asked_it_is_worth_another_try(world: World) -> None:
+    path = "/api/v1/namespaces/istio-system/pods/ztunnel-1"
     for status in (401, 403, 500, 302):
-        path = "/api/v1/namespaces/istio-system/pods/ztunnel-1"
         world.server.replies[path] = Reply(status=status, headers={"Location": "/elsewhere"})
         heard = world.ask()
         assert heard.code == 14

@@ -404,8 +404,16 @@ def test_while_nothing_can_sign_agents_are_told_to_come_again(made: TestOffice, 
 def test_while_the_keys_of_the_cluster_are_not_known_agents_are_told_to_come_again(
     made: TestOffice, tmp_path: Path
 ) -> None:
+    made.entry(API, "k8s:cluster:west")
+
     async def scenario(asker: Asker) -> None:
+        asker.leaf = (await asker.ask(csr(), token=WEST.token(at=AT), metadata=(("clusterid", "west"),))).certificates[
+            0
+        ]
         (tmp_path / "east.jwks").unlink()
+        # Who shows a certificate as well needs no key of the cluster's.
+        assert (await asker.ask(csr(), token=TOKEN)).code == 0
+        asker.leaf = None
         heard = await asker.ask(csr(), token=TOKEN)
         assert heard.code == 14
         assert str(tmp_path) not in heard.text
