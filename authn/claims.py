@@ -7,11 +7,13 @@ __all__ = ["as_policies_see"]
 _ALWAYS_SPACE_DELIMITED = ("scope", "permission")
 
 
-def as_policies_see(payload: Mapping[str, object], *, space_delimited: Iterable[str] = ()) -> dict[str, object]:
+def as_policies_see(payload: Mapping[str, object], *, space_delimited: Iterable[str] = ()) -> Mapping[str, object]:
     """`payload` with its space-delimited string claims split into lists (semantics 4.7).
 
     Those are `scope`, `permission` and `space_delimited`. Absent, no string, or nothing but spaces: unchanged.
     """
+    if not space_delimited and "scope" not in payload and "permission" not in payload:
+        return payload
     claims = dict(payload)
     for name in {*_ALWAYS_SPACE_DELIMITED, *space_delimited}:
         value = claims.get(name)

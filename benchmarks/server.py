@@ -1,9 +1,9 @@
-"""Claim: the server answers at least 85 % as many questions as one that always says yes.
+"""Aim: the server answers at least 85 % as many questions as one that always says yes.
 
 Ten thousand rules, one connection, 64 requests at a time, once from a real Envoy, each of whose requests has another path, and
 once from h2load, which always asks the same. The other server is the same to the last option of gRPC, and looks at no question.
-Both are loaded in turn, so that the ratios hold when the machine's speed drifts; of them the median is taken. The processor's
-time of the server alone is counted, too, for Envoy and h2load share the machine.
+Both are loaded in turn, so that the ratios hold when the machine's speed drifts; of them the median is taken. Envoy and h2load share
+the machine, and so may others, so that what counts is the processor's time of the server alone; answers a second are kept beside.
 """
 
 import statistics
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.asked import (
     HEADERS,
@@ -33,21 +34,28 @@ from demo.process import DemoError
 ROUNDS = 7
 REQUESTS = 10_000
 
-ROWS = (
+
+def _of_the_constant(who: str) -> Callable[[dict[str, Any]], float | None]:
+    """Of the answers that the constant server gives for a second of its processor, how many ours gives; the rounds' median."""
+
+    def read(result: dict[str, Any]) -> float | None:
+        if "ours" not in result.get(who, {}):
+            return None
+        constant, ours = (result[who][kind.value]["cpu_us"] for kind in (Kind.CONSTANT, Kind.OURS))
+        return round(statistics.median(one / other for one, other in zip(constant, ours, strict=True)), 3)
+
+    return read
+
+
+ROWS = tuple(
     Row(
-        "Checks a second from one connection of Envoy, of those of a constant server",
+        f"Checks for a second of the server's processor, asked by {name}, of those of a constant server",
         0.85,
-        lambda result: result.get("envoy", {}).get("of_the_constant"),
+        _of_the_constant(who),
         "",
         Better.MORE,
-    ),
-    Row(
-        "Checks a second from h2load, of those of a constant server",
-        0.85,
-        lambda result: result.get("h2load", {}).get("of_the_constant"),
-        "",
-        Better.MORE,
-    ),
+    )
+    for who, name in (("envoy", "Envoy"), ("h2load", "h2load"))
 )
 
 

@@ -1,11 +1,27 @@
 """Header lines as Envoy hands them over, decoded when somebody looks."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-__all__ = ["Headers"]
+__all__ = ["Headers", "Raw", "raw_lines"]
 
 T = TypeVar("T")
+
+
+class Line(Protocol):
+    """A HeaderValue of Envoy's."""
+
+    value: str
+    raw_value: bytes
+
+
+Raw = Line | list[bytes]
+"""The one line of a header as Envoy wrote it, or the values of its lines."""
+
+
+def raw_lines(raw: Raw) -> list[bytes]:
+    """The values of the lines."""
+    return raw if isinstance(raw, list) else [raw.raw_value or raw.value.encode()]
 
 
 class Headers(Mapping[str, tuple[str, ...]]):
@@ -16,7 +32,7 @@ class Headers(Mapping[str, tuple[str, ...]]):
 
     __slots__ = ("_raw", "_read")
 
-    def __init__(self, raw: Mapping[str, list[bytes]]) -> None:
+    def __init__(self, raw: Mapping[str, Raw]) -> None:
         self._raw = raw
         self._read: dict[str, tuple[str, ...]] = {}
 
@@ -33,7 +49,7 @@ class Headers(Mapping[str, tuple[str, ...]]):
     def _lines(self, name: str) -> tuple[str, ...] | None:
         lines = self._read.get(name)
         if lines is None and (raw := self._raw.get(name)) is not None:
-            lines = self._read[name] = tuple([line.decode("utf-8", "surrogateescape") for line in raw])
+            lines = self._read[name] = tuple([line.decode("utf-8", "surrogateescape") for line in raw_lines(raw)])
         return lines
 
     def __iter__(self) -> Iterator[str]:

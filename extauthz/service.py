@@ -127,7 +127,9 @@ class AuthorizationService:
             self._tally.count(Refusal.UNKNOWN_WORKLOAD if unknown else Refusal.MALFORMED)
             return _refused(str(error), destination, asked.attributes)
         decision, attributes, passed = await self._stages.decide(guard, request, ways, seconds=seconds)
-        return _Decided(decision, destination._replace(workload=workload.id), attributes, consulted, passed)
+        if self._log is not None:
+            destination = destination._replace(workload=workload.id)
+        return _Decided(decision, destination, attributes, consulted, passed)
 
 
 def _refused(reason: str, destination: Destination | None = None, attributes: Attributes | None = None) -> _Decided:

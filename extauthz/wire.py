@@ -26,7 +26,7 @@ from authz.decision import Decision, Denial, Match, Stage, Verdict
 from authz.remote_address import parse_address, remote_address
 from authz.values import ascii_lower
 from authz.workload import ProxyKind, ServiceRef
-from extauthz.headers import Headers
+from extauthz.headers import Headers, Raw, raw_lines
 from extauthz.question import utf8
 from parser.diagnostics import quoted
 
@@ -70,17 +70,19 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
             reads as an absent one, which would satisfy every `not…`.
     """
     context = request.attributes
-    source, target = context.source, context.destination
-    source_ip, _ = _address(source.address, "source")
-    destination_ip, destination_port = _address(target.address, "destination")
+    source = _peer(context.source.SerializeToString(), "source")
+    target = _peer(context.destination.SerializeToString(), "destination")
+    source_ip = source.ip
     extensions = context.context_extensions
+    # One that is given and empty is unknown, not absent: whoever set it meant to name one.
     destination = Destination(
-        workload=_workload(extensions, target.labels),
-        principal=target.principal or None,
-        address=_canonical(target.address.socket_address.address, destination_ip),
+        workload=extensions.get("workload", target.workload),
+        principal=target.principal,
+        address=target.address,
         service=_service(extensions),
     )
-    sni = context.tls_session.sni or None
+    # In upb a message that is looked at becomes an object, which costs more than to ask whether it is there.
+    sni = (context.tls_session.sni or None) if context.HasField("tls_session") else None
     if context.HasField("request"):
         asked = context.request
         if not asked.HasField("http"):
@@ -93,14 +95,14 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
     else:
         http, remote_ip = _NO_HTTP, source_ip
         # The network filter also puts the server name into the service, and only there unless it is told otherwise.
-        sni = sni or target.service or None
+        sni = sni or context.destination.service or None
     attributes = Attributes(
         protocol=_TCP if http is _NO_HTTP else _HTTP,
-        identities=_identities(source),
+        identities=source.identities,
         source_ip=source_ip,
         remote_ip=remote_ip,
-        destination_ip=destination_ip,
-        destination_port=destination_port,
+        destination_ip=target.ip,
+        destination_port=target.port,
         sni=sni,
         method=http.method,
         path=http.path,
@@ -143,36 +145,34 @@ def _http(http: attribute_context_pb2.AttributeContext.HttpRequest) -> _Http:
     return _Http(method, path, host, _given_twice(":scheme", pseudo, http.scheme), Headers(lines), joined)
 
 
-def _header_lines(http: attribute_context_pb2.AttributeContext.HttpRequest) -> tuple[dict[str, list[bytes]], bool]:
+def _header_lines(
+    http: attribute_context_pb2.AttributeContext.HttpRequest,
+) -> tuple[dict[str, Raw], bool]:
     """The lines by lower-case names, apart and in order where Envoy gives them so, else as it joined them; and which of both."""
-    lines: dict[str, list[bytes]] = {}
-    for line in http.header_map.headers:
-        name, value = line.key, line.raw_value or line.value.encode()
-        if name in lines:
-            lines[name].append(value)
-        else:
-            lines[name] = [value]
+    given = http.header_map.headers
+    # What a line says is read when somebody looks.
+    lines: dict[str, Raw] = {line.key: line for line in given}
     if not lines:
         return _in_lower_case((name, value.encode()) for name, value in http.headers.items()), True
     # Envoy writes them in lower case, and looking at all of them at once costs less than at each.
     names = "".join(lines)
-    if names.isascii() and names == names.lower():
+    if len(lines) == len(given) and names.isascii() and names == names.lower():
         return lines, False
-    return _in_lower_case((line.key, line.raw_value or line.value.encode()) for line in http.header_map.headers), False
+    return _in_lower_case((line.key, line.raw_value or line.value.encode()) for line in given), False
 
 
-def _in_lower_case(pairs: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+def _in_lower_case(pairs: Iterable[tuple[str, bytes]]) -> dict[str, Raw]:
     lines: dict[str, list[bytes]] = {}
     for name, value in pairs:
         lines.setdefault(ascii_lower(name), []).append(value)
-    return lines
+    return {**lines}
 
 
-def _taken_out(lines: dict[str, list[bytes]]) -> dict[str, str]:
+def _taken_out(lines: dict[str, Raw]) -> dict[str, str]:
     """The pseudo-headers, which are no headers from then on."""
     pseudo: dict[str, str] = {}
     for name in [name for name in lines if name[:1] == ":"]:
-        values = lines.pop(name)
+        values = raw_lines(lines.pop(name))
         if len(values) > 1 and len(set(values)) > 1:
             raise MalformedRequestError(f"header {quoted(name)} has two values")
         pseudo[name] = values[0].decode("utf-8", "surrogateescape")
@@ -188,12 +188,31 @@ def _given_twice(name: str, pseudo: Mapping[str, str], field: str) -> str | None
     return (field or None) if line is None else line
 
 
-def _workload(*labelled: Mapping[str, str]) -> str | None:
-    # One that is given and empty is unknown, not absent: whoever set it meant to name one.
-    for labels in labelled:
-        if "workload" in labels:
-            return labels["workload"]
-    return None
+class _Peer(NamedTuple):
+    """One end of a connection: where it is, and who. `address` is as the registry writes it."""
+
+    ip: Address
+    port: int
+    address: str
+    principal: str | None
+    identities: tuple[str, ...]
+    workload: str | None
+
+
+# The many requests of a connection have their ends in common. A certificate may be in it, and is kept apart.
+@lru_cache(maxsize=1024)
+def _peer(text: bytes, whose: str) -> _Peer:
+    """The end of a connection that Envoy so describes: a message of kind Peer."""
+    peer = attribute_context_pb2.AttributeContext.Peer.FromString(text)
+    ip, port = _address(peer.address, whose)
+    return _Peer(
+        ip=ip,
+        port=port,
+        address=_canonical(peer.address.socket_address.address, ip),
+        principal=peer.principal or None,
+        identities=_identities(peer) if whose == "source" else (),
+        workload=peer.labels.get("workload"),
+    )
 
 
 _SERVICES = (("service", False), ("service_entry", True))
@@ -233,8 +252,10 @@ def _canonical(text: str, address: Address) -> str:
 
 
 def _metadata(filters: Mapping[str, Struct]) -> dict[str, dict[str, object]] | None:
+    if not filters:
+        return None
     try:
-        return {name: json_format.MessageToDict(value) for name, value in filters.items()} or None
+        return {name: json_format.MessageToDict(value) for name, value in filters.items()}
     except (ValueError, json_format.Error) as error:  # numbers that JSON does not have
         raise MalformedRequestError("the dynamic metadata cannot be read") from error
 

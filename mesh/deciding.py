@@ -42,6 +42,10 @@ class Offline:
     allowed_by: frozenset[str] = frozenset()
 
 
+# Reading a member off its class costs as much as reading a fact.
+_STRICT, _DISABLE = MtlsMode.STRICT, MtlsMode.DISABLE
+
+
 class TreeDecides(Protocol):
     """How a tree is asked. Another way than its own is for who wants to see how it decides."""
 
@@ -67,9 +71,9 @@ def decide(
     if port is None and len(workload.ports) == 1:
         port = workload.ports[0]
     mode = guard.mode(port)
-    if not identities and mode.mode is MtlsMode.STRICT:
+    if not identities and mode.mode is _STRICT:
         return _plaintext(mode)
-    if mode.mode is MtlsMode.DISABLE:
+    if mode.mode is _DISABLE:
         identities = ()
     providers = guard.tree.providers
     if providers:
@@ -142,7 +146,7 @@ def refused_at_port(guard: Guard, attributes: Attributes) -> Decision | None:
     if attributes.identities:
         return None
     mode = guard.mode(attributes.destination_port)
-    return _plaintext(mode) if mode.mode is MtlsMode.STRICT else None
+    return _plaintext(mode) if mode.mode is _STRICT else None
 
 
 def _plaintext(mode: PortMode) -> Decision:
@@ -151,7 +155,7 @@ def _plaintext(mode: PortMode) -> Decision:
 
 def with_identity(guard: Guard, attributes: Attributes) -> Attributes:
     """The facts without the caller's identity where mTLS is switched off: there Istio's proxy looks at no certificate."""
-    if attributes.identities and guard.mode(attributes.destination_port).mode is MtlsMode.DISABLE:
+    if attributes.identities and guard.mode(attributes.destination_port).mode is _DISABLE:
         return replace(attributes, identities=())
     return attributes
 

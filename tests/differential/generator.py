@@ -26,7 +26,7 @@ __all__ = [
     "random_condition",
     "random_connection",
     "random_policy",
-    "random_question",
+    "random_questions",
     "random_rule",
 ]
 
@@ -181,17 +181,20 @@ _NOT_FOR_CUSTOM = ("source.principal", "source.namespace", "source.serviceAccoun
 _NOT_BESIDE_ACCOUNTS = ("principals", "namespaces")
 
 _CONNECTIONS = 4
-_TCP_SHARE = 0.08
+_TCP_SHARE = 0.14
 
 
 def random_case(random: Random, questions: int) -> Case:
     """Up to four policies, and so many questions about them."""
     names = random.sample(("a", "b", "b-2", "c", "c.d"), k=random.choice((1, 1, 2, 3, 4)))
     policies = tuple(random_policy(random, name) for name in names)
+    return Case(policies=policies, questions=random_questions(random, policies, questions))
+
+
+def random_questions(random: Random, policies: Sequence[Policy], number: int) -> tuple[Question, ...]:
+    """So many questions, over a few connections, made for `policies`."""
     connections = [random_connection(random, policies) for _ in range(_CONNECTIONS)]
-    return Case(
-        policies=policies, questions=tuple(random_question(random, policies, connections) for _ in range(questions))
-    )
+    return tuple(random_question(random, policies, connections) for _ in range(number))
 
 
 # Policies -------------------------------------------------------------------------------------------------------------
@@ -243,28 +246,38 @@ def _random_fields(
             continue
         if name == "service_accounts" and any(other.endswith(_NOT_BESIDE_ACCOUNTS) for other in fields):
             continue
-        side = random.choice(("wanted", "wanted", "wanted", "unwanted", "both"))
-        if side != "unwanted":
-            fields[name] = _values(random, name, pools[name])
-        if side != "wanted":
-            fields[f"not_{name}"] = _values(random, name, pools[name])
+        fields |= _one_field(random, name, pools[name])
     return fields
 
 
-# A run of 20,000 pairs has ended without a rule that decided by it.
-_SELDOM_MET = frozenset({"request.auth.audiences"})
+def _one_field(random: Random, name: str, pool: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """What is wanted of it, what is not, or both."""
+    fields: dict[str, tuple[str, ...]] = {}
+    side = random.choice(("wanted", "wanted", "wanted", "unwanted", "both"))
+    if side != "unwanted":
+        fields[name] = _values(random, name, pool)
+    if side != "wanted":
+        fields[f"not_{name}"] = _values(random, name, pool)
+    return fields
 
 
 def random_condition(random: Random, action: Action, keys: Sequence[str]) -> Condition:
     """On one of `keys` that a policy with this action may look at."""
-    keys = [key for key in keys if _usable(key, tuple(_CONDITIONS[key]))]
-    if action is Action.CUSTOM:
-        keys = [key for key in keys if not key.startswith("request.auth.") and key not in _NOT_FOR_CUSTOM]
+    keys = _for_action(action, keys)
     names = sorted({key.partition("[")[0] for key in keys})
-    names += [name for name in names if name in _SELDOM_MET] * 2
     # Headers say most of what requests say.
     name = random.choice([*names, *(name for name in names for _ in range(3) if name == "request.headers")])
-    key = random.choice([key for key in keys if key.partition("[")[0] == name])
+    return _condition(random, random.choice([key for key in keys if key.partition("[")[0] == name]))
+
+
+def _for_action(action: Action, keys: Sequence[str]) -> list[str]:
+    keys = [key for key in keys if _usable(key, tuple(_CONDITIONS[key]))]
+    if action is not Action.CUSTOM:
+        return keys
+    return [key for key in keys if not key.startswith("request.auth.") and key not in _NOT_FOR_CUSTOM]
+
+
+def _condition(random: Random, key: str) -> Condition:
     pool = tuple(_CONDITIONS[key])
     side = random.choice(("wanted", "wanted", "unwanted", "both"))
     return Condition(
@@ -274,9 +287,19 @@ def random_condition(random: Random, action: Action, keys: Sequence[str]) -> Con
     )
 
 
+# Among several parts there is mostly one that does not match, and then none of them decides.
+_ALONE_SHARE = 0.55
+# What most requests here have not, or not as anybody asks for it.
+_SELDOM_MET = ("request.auth.", "source.", "experimental.")
+# And of these, where there are no tokens, only a denial of connections is met: there it says nothing of tokens and so matches.
+_MET_BY_DENIALS = ("request.auth.",) * 7
+
+
 def random_rule(random: Random, action: Action) -> Rule:
-    """On anything."""
-    without = (*_IDENTITIES, "request_principals") if action is Action.CUSTOM else ()
+    """On anything: often on one field or key alone, so that each decides in every run."""
+    if random.random() < _ALONE_SHARE:
+        return _rule_of_one_part(random, action)
+    without = _not_in_sources(action)
     return Rule(
         sources=tuple(
             Source(**_random_fields(random, _SOURCE_FIELDS, without=without))
@@ -291,9 +314,28 @@ def random_rule(random: Random, action: Action) -> Rule:
     )
 
 
+def _rule_of_one_part(random: Random, action: Action) -> Rule:
+    """On one field or key."""
+    keys = _for_action(action, tuple(_CONDITIONS))
+    sources = [name for name in _SOURCE_FIELDS if name not in _not_in_sources(action)]
+    names = sorted({key.partition("[")[0] for key in keys})
+    seldom = _SELDOM_MET + (_MET_BY_DENIALS if action is Action.DENY else ())
+    names += [name for prefix in seldom for name in names if name.startswith(prefix)]
+    name = random.choice([*sources, *_OPERATION_FIELDS, *names])
+    if name in _SOURCE_FIELDS:
+        return Rule(sources=(Source(**_one_field(random, name, _SOURCE_FIELDS[name])),))
+    if name in _OPERATION_FIELDS:
+        return Rule(operations=(Operation(**_one_field(random, name, _OPERATION_FIELDS[name])),))
+    return Rule(conditions=(_condition(random, random.choice([key for key in keys if key.partition("[")[0] == name])),))
+
+
+def _not_in_sources(action: Action) -> tuple[str, ...]:
+    return (*_IDENTITIES, "request_principals") if action is Action.CUSTOM else ()
+
+
 def random_policy(random: Random, name: str, rule: Callable[[Random, Action], Rule] = random_rule) -> Policy:
     """Of any action, with rules as `rule` makes them."""
-    action = random.choice((Action.ALLOW,) * 6 + (Action.DENY,) * 5 + (Action.AUDIT,) * 2 + (Action.CUSTOM,))
+    action = random.choice((Action.ALLOW,) * 7 + (Action.DENY,) * 5 + (Action.AUDIT,) * 2 + (Action.CUSTOM,))
     fewest = 0 if action is Action.ALLOW else 1
     return Policy(
         namespace=random.choice(("shop", "shop", "istio-system")),

@@ -5,21 +5,20 @@ from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
-from authz.model import Action, Rule
+from authz.model import Action, Policy, Rule
 from authz.request_authentication import ClaimToHeader, JwtRule, RequestAuthentication, TokenHeader
-from tests.differential.cases import Case, Http
+from tests.differential.cases import Case, Http, Question
 from tests.differential.generator import (
     pick,
     random_condition,
-    random_connection,
     random_policy,
-    random_question,
+    random_questions,
     random_rule,
 )
 from tests.differential.tokens import ISSUERS, key_sets, random_token
 from tests.laws import world
 
-__all__ = ["random_token_case"]
+__all__ = ["random_token_case", "random_token_questions"]
 
 _ABOUT_TOKENS = (
     *("request.auth.principal", "request.auth.audiences", "request.auth.presenter") * 2,
@@ -75,18 +74,24 @@ def random_token_case(random: Random, questions: int) -> Case:
     """As `random_case`, where tokens are verified: policies that look at claims, and requests that carry tokens."""
     names = random.sample(("a", "b", "c"), k=random.choice((1, 1, 2, 3)))
     policies = tuple(random_policy(random, name, _random_rule) for name in names)
-    connections = [random_connection(random, policies) for _ in range(3)]
     authentications = tuple(
         _random_authentication(random, name) for name in random.sample(("a", "b", "c"), k=random.choice((1, 1, 2)))
     )
-    rules = [rule for authentication in authentications for rule in authentication.jwt_rules]
     return Case(
         policies=policies,
-        questions=tuple(
-            _with_tokens(random, question, rules) if isinstance(question, Http) else question
-            for question in (random_question(random, policies, connections) for _ in range(questions))
-        ),
+        questions=random_token_questions(random, policies, authentications, questions),
         authentications=authentications,
+    )
+
+
+def random_token_questions(
+    random: Random, policies: Sequence[Policy], authentications: Sequence[RequestAuthentication], number: int
+) -> tuple[Question, ...]:
+    """As `random_questions`, with tokens that `authentications` take or nearly take."""
+    rules = [rule for authentication in authentications for rule in authentication.jwt_rules]
+    return tuple(
+        _with_tokens(random, question, rules) if isinstance(question, Http) else question
+        for question in random_questions(random, policies, number)
     )
 
 

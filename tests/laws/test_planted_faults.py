@@ -191,16 +191,17 @@ FAULTS: tuple[Plant, ...] = (
 def test_the_law_notices(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
 
+    # The one that shows least shows in three sets of a thousand.
     with pytest.raises(AssertionError):
-        check_agreement_of_many()
+        check_agreement_of(4000)
 
 
 def test_what_the_faults_are_planted_in_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     small_nodes(monkeypatch)
 
-    check_agreement_of_many()
+    check_agreement_of(1000)
 
 
-def check_agreement_of_many() -> None:
-    for seed in range(1000):
+def check_agreement_of(sets: int) -> None:
+    for seed in range(sets):
         check_agreement(seed)

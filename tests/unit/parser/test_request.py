@@ -1,5 +1,7 @@
 """Request documents: each fact where it belongs, and an error for what cannot be one."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from authz.attributes import Attributes, Protocol
 from authz.values import ascii_lower
 from authz.workload import ServiceRef
-from parser.request import Destination, RequestDocument, RequestError, parse_request
+from parser.request import Destination, RequestDocument, RequestError, _read_usual, parse_request, read_any
 
 FULL: dict[str, Any] = {
     "workload": "shop/api",
@@ -207,6 +209,58 @@ def test_reading_is_total(path: str, value: object) -> None:
 def test_reading_anything_is_total(data: object) -> None:
     with pytest.raises(RequestError):
         parse_request(data)
+
+
+USUAL: dict[str, Any] = {
+    "workload": "shop/api",
+    "source": {"principal": "spiffe://td/ns/shop/sa/web", "ip": "10.0.0.1"},
+    "request": {"method": "GET", "path": "/items", "host": "api", "headers": {"X-Role": "a", "x-tier": "b"}},
+    "jwt": {"claims": {"iss": "i", "scope": "a b"}},
+}
+USUAL_PLACES = [(name,) for name in USUAL] + [
+    (name, field)
+    for name, part in USUAL.items()
+    if isinstance(part, dict)
+    for field in [*part, "remoteIp", "x", "token"]
+]
+ODD: list[object] = [
+    *(None, "", "a", "spiffe://td/x", "td/ns/a/sa/b", "10.0.0.2", "10.0.0.300", "::1", 7, True, [], ["a"], {}),
+    *({"x-role": "c", "X-ROLE": "d"}, {"host": "c"}, {":path": "/"}, {"x": None}, {"x": ["a", "b"]}, {"claims": {}}),
+    *({"claims": None}, {"token": "a.b.c"}, {"claims": {}, "token": "t"}, {"method": "GET", "path": "/"}, "GET /"),
+]
+
+
+@settings(max_examples=1000)
+@given(
+    st.dictionaries(st.sampled_from(USUAL_PLACES), JSON | st.sampled_from(ODD), max_size=3),
+    st.sets(st.sampled_from(USUAL_PLACES), max_size=2),
+)
+def test_what_is_usual_is_read_as_anything_is(
+    given_: dict[tuple[str, ...], object], left_out: set[tuple[str, ...]]
+) -> None:
+    document = deepcopy(USUAL)
+    for (*outer, name), value in given_.items():
+        part = document[outer[0]] if outer else document
+        if isinstance(part, dict):
+            part[name] = value
+    for *outer, name in left_out:
+        part = document.get(outer[0]) if outer else document
+        if isinstance(part, dict):
+            part.pop(name, None)
+    assert read_by(parse_request, document) == read_by(read_any, document)
+
+
+def read_by(read: Callable[[object], RequestDocument], document: object) -> object:
+    try:
+        return read(document)
+    except RequestError as error:
+        return error.path, error.message, error.help
+
+
+def test_recorded_traffic_is_usual() -> None:
+    parts = USUAL.keys() - {"workload", "request"}
+    for left_out in (*parts, None):
+        assert _read_usual({name: part for name, part in USUAL.items() if name != left_out}) is not None
 
 
 def test_a_token_is_where_clients_put_it() -> None:
