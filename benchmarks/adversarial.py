@@ -1,4 +1,4 @@
-"""Claim: no set of rules and no request makes a decision blow up, in time or in memory.
+"""Aim: no set of rules and no request makes a decision blow up, in time or in memory.
 
 Each set is the worst of its kind that we could think of: rules that lie within each other, rules that nothing leads to,
 rules of which all parts but one hold, one rule with all the values. Each is compiled at a tenth of its size and at its

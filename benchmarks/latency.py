@@ -1,4 +1,4 @@
-"""Claim: at half of the load that a server can take, a Check takes at its worst, one in a hundred, three times what it takes as a rule.
+"""Aim: at half of the load that a server can take, a Check takes at its worst, one in a hundred, three times what it takes as a rule.
 
 Questions are asked at a fixed rate over one connection, whether or not those before are answered, and a time counts from when a
 question was due: who waits for the answer before asking again does not see that a server stood still. The rate is half of what h2load gets

@@ -1,4 +1,4 @@
-"""Claim: a token that was verified before costs a request next to nothing, and the first time little more than its signature.
+"""Aim: a token that was verified before costs a request next to nothing, and the first time little more than its signature.
 
 Three comparisons, each in rounds taken in turn, so that the ratios, medians of the rounds', hold when the machine's speed drifts:
 a decision among ten thousand rules with a token that comes again, and without one; a token's first verification, and nothing

@@ -1,4 +1,4 @@
-"""Claim: an answer costs a worker no more CPU time beside another, so that two with a core each could answer 1.8 times as much.
+"""Aim: an answer costs a worker no more CPU time beside another, so that two with a core each could answer 1.8 times as much.
 
 h2load (package nghttp2-client) asks a real `meshward serve` over several HTTP/2 connections, with one worker and with two in turn.
 On a machine of two cores the load generator takes its part of them, so two figures are given: answers a second as they came, and answers
