@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ca.errors import NewerSchemaError
 from ca.store.database import Database
 
-__all__ = ["migrate"]
+__all__ = ["HEAD", "migrate"]
+
+HEAD = "0001"
+"""The newest revision there is a script for."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -24,24 +23,38 @@ def migrate(database: Database) -> None:
         NewerSchemaError: a newer version has been here.
         StoreUnavailableError: it cannot be done.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    scripts = ScriptDirectory.from_config(config)
-    known = scripts.get_current_head() or ""
     try:
-        # All of it in the one transaction that holds the writers' lock: done by one, seen whole by the others.
-        with database.write() as connection, connection.begin():
-            found = revision(connection)
-            if found == known:
+        with database.read() as connection:
+            if revision(connection) == HEAD:
                 return
-            if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
-                raise NewerSchemaError(database.place, found=found, known=known)
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        _upgrade(database)
     except SQLAlchemyError as error:
         raise database.unavailable(error) from error
 
 
 def revision(connection: Connection) -> str | None:
     """The revision of the tables; `None` if there are none."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def _upgrade(database: Database) -> None:
+    # It takes as long to load as all else that a verb needs, and is needed once in a version.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    # All of it in the one transaction that holds the writers' lock: done by one, seen whole by the others.
+    with database.write() as connection, connection.begin():
+        found = revision(connection)
+        if found == HEAD:
+            return
+        if found is not None and found not in known:
+            raise NewerSchemaError(database.place, found=found, known=HEAD)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

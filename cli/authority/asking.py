@@ -6,7 +6,6 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -88,6 +87,8 @@ def _ask(arguments: argparse.Namespace, context: ssl.SSLContext, headers: dict[s
 
 
 def _post(url: str, asked: dict[str, object], context: ssl.SSLContext, headers: dict[str, str]) -> dict[str, Any]:
+    import httpx  # noqa: PLC0415  # no other verb pays for it
+
     try:
         with httpx.Client(verify=context, timeout=_TIMEOUT, trust_env=False) as client:
             answer = client.post(url, json=asked, headers=headers)

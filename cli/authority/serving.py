@@ -1,6 +1,5 @@
-"""`meshward ca serve`: the authority with all of its edges, until SIGTERM or SIGINT."""
+"""Serving: the authority with all of its edges."""
 
-import argparse
 import asyncio
 import ctypes
 import logging
@@ -23,13 +22,13 @@ from ca.rest import AdminToken, OpenId, admin_app, serving, workloads_app
 from ca.sds import sds_server
 from ca.streams import Streams
 from ca.workload_api import workload_api_server
-from cli.authority.directory import AuthorityDirectory, add_directory_argument
+from cli.authority.directory import AuthorityDirectory
 from cli.authority.outside import foreign_of, impersonation_of, tokens_of
 from cli.authority.settings import SettingsError
-from cli.command import Command, ExitCode, UsageError
+from cli.command import UsageError
 from extauthz.server import ListenError, parse_port
 
-__all__ = ["COMMAND"]
+__all__ = ["serve"]
 
 _logger = logging.getLogger("meshward.ca")
 
@@ -38,19 +37,19 @@ _STILL_HERE_EVERY = timedelta(minutes=1)
 _PR_SET_DUMPABLE = 4
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_directory_argument(parser)
+def serve(directory: AuthorityDirectory) -> None:
+    """Serve until SIGTERM or SIGINT.
 
-
-def _run(arguments: argparse.Namespace) -> ExitCode:
-    directory = AuthorityDirectory.of(arguments)
+    Raises:
+        AuthorityError: it cannot sign, or not listen.
+        CommandError: something that it needs is not said, or cannot be had.
+    """
     _keep_memory_to_ourselves()
     # It outlives whoever reads its log.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with directory.store() as store:
         office = directory.office(store)
         asyncio.run(_Serving(directory, office).run())
-    return ExitCode.OK
 
 
 class _Serving:
@@ -200,6 +199,3 @@ def _keep_memory_to_ourselves() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-COMMAND = Command("serve", "answer workloads, Envoys, Istio's agents and operators", _add_arguments, _run)

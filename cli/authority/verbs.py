@@ -15,7 +15,7 @@ from cli.authority import (
     inventory,
     issuing,
     rotation,
-    serving,
+    serve,
     tokens,
 )
 from cli.command import Command, CommandError, ExitCode, Group
@@ -50,7 +50,7 @@ def _group(name: str, summary: str, *commands: Command) -> Group:
 
 VERBS: tuple[Command | Group, ...] = (
     _spoken(init.COMMAND),
-    _spoken(serving.COMMAND),
+    _spoken(serve.COMMAND),
     _group("entry", "who may have which SPIFFE ID", *entries.COMMANDS),
     _group("token", "join tokens, each of which lets one workload in, once", *tokens.COMMANDS),
     _spoken(issuing.COMMAND),

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from ca.audit import AuditEvent, Outcome
 from ca.errors import StoreUnavailableError
-from ca.store import Store
+from ca.store import Store, migrating
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 EVENT = AuditEvent(AT, "a", "b", Outcome.DONE)
@@ -96,3 +98,11 @@ def test_what_was_submitted_is_committed_before_the_store_closes(tmp_path: Path)
         one.result()
     with Store.open(url) as store:
         assert store.audit.verify().number == 300
+
+
+def test_the_newest_revision_is_that_of_the_newest_script(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrating.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrating.HEAD
+    with Store.open(f"sqlite:///{tmp_path}/store/store.db") as store:
+        assert store.audit.head().number == 0
