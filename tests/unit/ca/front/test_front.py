@@ -186,17 +186,24 @@ def test_nothing_is_kept_of_those_who_have_gone(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_many_connections_at_once_and_no_more_than_there_may_be(tmp_path: Path) -> None:
+def test_many_connections_at_once_and_no_more_than_there_may_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
         front = unix_front(tmp_path, most=40, most_of_one=30)
         async with serving(front, selectors) as server:
             opened = [await asyncio.open_unix_connection(f"{tmp_path}/s") for _ in range(30)]
             await until(lambda: len(front._peers) == 30)
-            reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
-            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await reader.readexactly(1)
-            for each in (*(writer for _, writer in opened), writer):
-                each.close()
+            for _ in range(3):
+                reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(1)
+                writer.close()
+            assert [each.getMessage().partition("; ")[2] for each in caplog.records] == [
+                f"those of unix:uid:{os.geteuid()} are turned away"
+            ]
+            for _, writer in opened:
+                writer.close()
             await until(lambda: not front._peers)
             answers = await asyncio.gather(*(ask(server.address) for _ in range(25)))
             assert len(set(answers)) == 1
