@@ -20,7 +20,7 @@ _MAX_MESSAGE = 64 * 1024
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_concurrent_streams", 1000),
     # A client whose machine is gone says nothing of it; streams without end would stay for ever.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),

@@ -186,17 +186,24 @@ def test_nothing_is_kept_of_those_who_have_gone(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_many_connections_at_once_and_no_more_than_there_may_be(tmp_path: Path) -> None:
+def test_many_connections_at_once_and_no_more_than_there_may_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
         front = unix_front(tmp_path, most=40, most_of_one=30)
         async with serving(front, selectors) as server:
             opened = [await asyncio.open_unix_connection(f"{tmp_path}/s") for _ in range(30)]
             await until(lambda: len(front._peers) == 30)
-            reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
-            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await reader.readexactly(1)
-            for each in (*(writer for _, writer in opened), writer):
-                each.close()
+            for _ in range(3):
+                reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(1)
+                writer.close()
+            assert [each.getMessage().partition("; ")[2] for each in caplog.records] == [
+                f"those of unix:uid:{os.geteuid()} are turned away"
+            ]
+            for _, writer in opened:
+                writer.close()
             await until(lambda: not front._peers)
             answers = await asyncio.gather(*(ask(server.address) for _ in range(25)))
             assert len(set(answers)) == 1
@@ -403,14 +410,15 @@ def test_a_directory_that_is_missing_is_said(tmp_path: Path) -> None:
 # TLS
 
 
-def test_tls_tells_the_certificate_and_the_address() -> None:
+def test_tls_tells_the_certificate_and_the_address_and_follows_what_is_in_use() -> None:
     at = datetime.now(UTC)
-    authority = Authority.create(TD, at=at)
-    server_svid = authority.issue_with_new_key(SpiffeId(TD, "/ca"), at=at, dns_names=("localhost",))
-    workload = authority.issue_with_new_key(SpiffeId(TD, "/web"), at=at)
-    tls = ServerTls(lambda: server_svid, lambda: authority.bundle)
+    authorities = [Authority.create(TD, at=at) for _ in range(2)]
+    servers = [each.issue_with_new_key(SpiffeId(TD, "/ca"), at=at, dns_names=("localhost",)) for each in authorities]
+    turn = 0
+    tls = ServerTls(lambda: servers[turn], lambda: authorities[turn].bundle)
 
     async def scene() -> None:
+        nonlocal turn
         front = Front(TlsDoor("127.0.0.1", 0, tls))
 
         async def describe(peer: object) -> str:
@@ -419,20 +427,24 @@ def test_tls_tells_the_certificate_and_the_address() -> None:
             return f"{peer.address} {serial}"
 
         async with serving(front, describe) as server:
-            bare = grpc.ssl_channel_credentials(authority.bundle.to_pem())
-            shown = grpc.ssl_channel_credentials(
-                authority.bundle.to_pem(), workload.private_key_to_unencrypted_pem(), workload.chain_to_pem()
-            )
             target = server.address.replace("127.0.0.1", "localhost")
-            for credentials, serial in ((bare, None), (shown, workload.leaf.serial_number)):
-                async with grpc.aio.secure_channel(target, credentials) as channel:
-                    answer = await channel.unary_unary("/Test/Who")(b"", timeout=10)
-                    assert answer.decode() == f"127.0.0.1 {serial}"
-                    call = channel.stream_stream("/Test/Echo")()
-                    await call.write(b"x" * 50_000)
-                    assert len(await call.read()) == 50_000
-                    await call.done_writing()
-                    assert await call.read() is grpc.aio.EOF
+            for turn in (0, 1):
+                authority = authorities[turn]
+                workload = authority.issue_with_new_key(SpiffeId(TD, "/web"), at=at)
+                roots = authority.bundle.to_pem()
+                pair = (workload.private_key_to_unencrypted_pem(), workload.chain_to_pem())
+                for credentials, serial in (
+                    (grpc.ssl_channel_credentials(roots), None),
+                    (grpc.ssl_channel_credentials(roots, *pair), workload.leaf.serial_number),
+                ):
+                    async with grpc.aio.secure_channel(target, credentials) as channel:
+                        answer = await channel.unary_unary("/Test/Who")(b"", timeout=10)
+                        assert answer.decode() == f"127.0.0.1 {serial}"
+                        call = channel.stream_stream("/Test/Echo")()
+                        await call.write(b"x" * 50_000)
+                        assert len(await call.read()) == 50_000
+                        await call.done_writing()
+                        assert await call.read() is grpc.aio.EOF
 
     asyncio.run(scene())
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -502,6 +502,25 @@ def test_a_root_waits_for_who_has_not_taken_it(made: TestOffice, tmp_path: Path)
             sequence = made.office.signing.now().bundle.sequence
             await until(lambda: set(held(made).values()) == {sequence})
             assert await asyncio.to_thread(advance) != before
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("kind", [Sotw, Delta])
+def test_who_asks_for_more_than_anybody_needs_is_stopped(made: TestOffice, tmp_path: Path, kind: Any) -> None:
+    made.entry(WEB, ME)
+
+    async def scene() -> None:
+        async with serving(made, tmp_path) as channel:
+            stream = kind(channel)
+            await stream.send("default")
+            with suppress(grpc.aio.AioRpcError):
+                for number in range(200):
+                    answer = await stream.receive()
+                    # Sometimes one name, sometimes two; or the same again, as if it had been lost.
+                    more = ("ROOTCA",) if number % 2 == 0 else ()
+                    await stream.send("default", *more, **({"nonce": answer.nonce} if kind is Sotw else {}))
+            assert (await ended(stream.call))[0] == "RESOURCE_EXHAUSTED"
 
     asyncio.run(scene())
 
