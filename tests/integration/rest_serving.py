@@ -68,7 +68,7 @@ def served(directory: Path, *, bounds: Bounds | None = None) -> Iterator[Served]
         unlimited = Limits(attest_per_second=10**6, issue_per_second=10**6)
         made = replace(made, office=replace(made.office, limits=unlimited))  # noqa: PLW2901  # the same with limits
         listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        ports = [each.getsockname()[1] for each in listening]
+        port, admin_port = (int(each.getsockname()[1]) for each in listening)
         loop, stop, up = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
         async def run() -> None:
@@ -89,7 +89,7 @@ def served(directory: Path, *, bounds: Bounds | None = None) -> Iterator[Served]
         thread.start()
         try:
             assert up.wait(SECONDS)
-            yield Served(made, *ports, directory)
+            yield Served(made, port, admin_port, directory)
         finally:
             loop.call_soon_threadsafe(stop.set)
             thread.join()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -163,8 +164,8 @@ def test_workloads_may_send_anything(
 def test_operators_may_send_anything(
     made: Edge, path: str, part: str, body: bytes, given_headers: list[tuple[bytes, bytes]]
 ) -> None:
-    url = httpx.URL("https://ca.example.org").copy_with(path=path.format(part.replace("{", "")))
-    require_sound(sent(made.admin, request("POST", url.raw_path.decode(), given_headers, ADMIN, body)))
+    url = path.format(quote(part, safe=""))
+    require_sound(sent(made.admin, request("POST", url, given_headers, ADMIN, body)))
 
 
 @settings(max_examples=150)
@@ -178,8 +179,8 @@ def test_operators_may_send_anything(
 @example("/v1/inventory", "", {"after": "[99999999999999999999999999,1]", "state": "valid"})
 @example("/v1/entries", "", {"prefix": "\x00"})
 def test_operators_may_ask_anything(made: Edge, path: str, part: str, query: dict[str, str]) -> None:
-    url = httpx.URL("https://ca.example.org").copy_with(path=path.format(part.replace("{", "")))
-    require_sound(sent(made.admin, request("GET", url.raw_path.decode(), [], ADMIN, params=query)))
+    url = path.format(quote(part, safe=""))
+    require_sound(sent(made.admin, request("GET", url, [], ADMIN, params=query)))
 
 
 @settings(max_examples=60)
