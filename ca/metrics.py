@@ -10,7 +10,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from ca.authorities import Slot
 from ca.counting import BUCKETS, Counters
 from ca.errors import AuthorityError, StoreError
 from ca.inventory import InventoryFilter, IssuedKind, IssuedState
@@ -25,8 +24,6 @@ _logger = logging.getLogger("meshward.ca")
 
 ENDING = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
 """How soon what ends is counted."""
-OVERDUE = timedelta(minutes=10)
-"""A workload renews when half is left. With the shortest default of an hour, this is a sixth."""
 
 
 class Metrics(Collector):
@@ -71,7 +68,8 @@ class Metrics(Collector):
             yield _gauge("can_sign", "1 if X.509-SVIDs can be signed now.", False)  # noqa: FBT003  # a value
             return
         yield _gauge("can_sign", "1 if X.509-SVIDs can be signed now.", _succeeds(signing.require_authority, at))
-        yield _gauge("can_sign_jwt", "1 if JWT-SVIDs can be signed now.", _succeeds(signing.require_jwt, at))
+        if signing.jwt is not None or signing.authorities is not None:
+            yield _gauge("can_sign_jwt", "1 if JWT-SVIDs can be signed now.", _succeeds(signing.require_jwt, at))
         if signing.bundle.sequence is not None:
             yield _gauge("bundle_sequence", "The sequence of the bundle.", signing.bundle.sequence)
         slots = () if signing.authorities is None else signing.authorities.slots
@@ -81,22 +79,30 @@ class Metrics(Collector):
             "How long the first of them to end has left; negative if it has ended.",
             labels=["kind", "phase"],
         )
+        life = GaugeMetricFamily(
+            "meshward_ca_authority_lifetime_seconds", "The whole life of that one.", labels=["kind", "phase"]
+        )
         for kind in SlotKind:
             for phase in Phase:
                 found = [slot for slot in slots if slot.kind is kind and slot.phase is phase]
                 number.add_metric([kind.value, phase.value], len(found))
                 # Who is retired has nothing left to lose.
                 if found and phase is not Phase.RETIRED:
-                    expiry.add_metric([kind.value, phase.value], _left(found, at))
+                    first = min(found, key=lambda slot: slot.not_after)
+                    expiry.add_metric([kind.value, phase.value], (first.not_after - at).total_seconds())
+                    life.add_metric([kind.value, phase.value], (first.not_after - first.not_before).total_seconds())
         yield number
         if not slots and signing.authority is not None:
-            ends = {
-                SlotKind.ROOT: signing.authority.root.not_valid_after_utc,
-                SlotKind.INTERMEDIATE: signing.authority.intermediate.certificate.not_valid_after_utc,
+            plugged_in = {
+                SlotKind.ROOT: signing.authority.root,
+                SlotKind.INTERMEDIATE: signing.authority.intermediate.certificate,
             }
-            for kind, end in ends.items():
+            for kind, each in plugged_in.items():
+                end = each.not_valid_after_utc
                 expiry.add_metric([kind.value, Phase.ACTIVE.value], (end - at).total_seconds())
+                life.add_metric([kind.value, Phase.ACTIVE.value], (end - each.not_valid_before_utc).total_seconds())
         yield expiry
+        yield life
 
     def _rotation(self, at: datetime) -> Iterator[Metric]:
         supervisor = self._office.supervisor
@@ -151,21 +157,23 @@ class Metrics(Collector):
             ending,
             _gauge(
                 "renewals_overdue",
-                f"Names whose last valid certificate ends within {OVERDUE.total_seconds():.0f} s.",
-                inventory.names_ending(within=OVERDUE, at=at),
+                "Names all of whose valid certificates are in the last sixth of their lives.",
+                inventory.names_overdue(at=at),
             ),
         )
 
     def _own_svid(self, own: Callable[[], X509Svid], at: datetime) -> Iterator[Metric]:
         try:
-            left = (own().leaf.not_valid_after_utc - at).total_seconds()
+            leaf = own().leaf
         except AuthorityError:
-            left = 0.0
+            left = life = 0.0
+        else:
+            left = (leaf.not_valid_after_utc - at).total_seconds()
+            life = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds()
         yield _gauge(
-            "own_svid_expiry_seconds",
-            "How long the authority's own certificate has left; 0 if it has none.",
-            left,
+            "own_svid_expiry_seconds", "How long the authority's own certificate has left; 0 if it has none.", left
         )
+        yield _gauge("own_svid_lifetime_seconds", "The whole life of the authority's own certificate.", life)
 
 
 def _counted(counters: Counters) -> Iterator[Metric]:
@@ -192,10 +200,6 @@ def _counted(counters: Counters) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"meshward_ca_{name}", text, value=value)
-
-
-def _left(slots: Iterable[Slot], at: datetime) -> float:
-    return min((slot.not_after - at).total_seconds() for slot in slots)
 
 
 def _succeeds(ask: Callable[[datetime], object], at: datetime) -> bool:

@@ -12,7 +12,19 @@ from ca.office import Office
 from ca.registration import require_registrable
 from ca.rest.managing import ADMIN_SECURITY, WHO_MANAGES, Admin
 from ca.rest.problems import ProblemError, documented
-from ca.rest.words import Answer, Asked, Listed, Named, Seconds, paged, read_name, read_trust_domain, seconds
+from ca.rest.words import (
+    Answer,
+    Asked,
+    Id,
+    Listed,
+    Named,
+    Prefix,
+    Seconds,
+    paged,
+    read_name,
+    read_trust_domain,
+    seconds,
+)
 from ca.selector import Selector
 
 __all__ = ["add_entries"]
@@ -72,7 +84,7 @@ class EntriesAsked(Listed):
     """Which entries to list."""
 
     spiffe_id: Named | None = None
-    prefix: Annotated[str | None, Field(max_length=2048, description="Of the whole SPIFFE ID.")] = None
+    prefix: Prefix | None = None
     selector: _Selector | None = None
 
 
@@ -147,9 +159,9 @@ def add_entries(app: FastAPI, office: Office) -> None:
         summary="One registration entry",
         tags=["entries"],
         openapi_extra=ADMIN_SECURITY,
-        responses=documented(*WHO_MANAGES, "not-found", "not-ready"),
+        responses=documented(*WHO_MANAGES, "request-refused", "not-found", "not-ready"),
     )
-    async def one(entry_id: str, _: Admin) -> EntryAnswer:
+    async def one(entry_id: Id, _: Admin) -> EntryAnswer:
         return EntryAnswer.of(await asyncio.to_thread(office.store.entries.get, entry_id))
 
     @app.delete(
@@ -157,7 +169,7 @@ def add_entries(app: FastAPI, office: Office) -> None:
         summary="Delete a registration entry; what was issued by it stays good until it ends or is revoked",
         tags=["entries"],
         openapi_extra=ADMIN_SECURITY,
-        responses=documented(*WHO_MANAGES, "not-found", "not-ready"),
+        responses=documented(*WHO_MANAGES, "request-refused", "not-found", "not-ready"),
     )
-    async def delete(entry_id: str, admin: Admin) -> EntryAnswer:
+    async def delete(entry_id: Id, admin: Admin) -> EntryAnswer:
         return EntryAnswer.of(await office.store.entries.delete(entry_id, by=admin.name, at=office.clock()))

@@ -8,10 +8,13 @@ from starlette.types import ASGIApp
 
 from ca.rest.problems import ProblemError, Problems
 
-__all__ = ["MAX_BODY", "Guard"]
+__all__ = ["MAX_BODY", "MAX_HEADERS", "Guard"]
 
 MAX_BODY = 64 * 1024
 """In bytes. What is longer is refused before anybody reads it."""
+
+MAX_HEADERS = 32 * 1024
+"""In bytes, all together and with the path. A service account's token has one or two thousand, sixteen at most."""
 
 _logger = logging.getLogger("meshward.ca")
 
@@ -63,6 +66,11 @@ class Guard:
             await answer(scope, receive, send)
 
     def _require_short(self, scope: Scope) -> None:
+        # A parser that is given all at once takes any number of them.
+        length = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if length + sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            detail = f"the headers and the path have more than {MAX_HEADERS} bytes"
+            raise ProblemError("headers-too-long", detail, headers={"Connection": "close"})
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._limit:
                 raise self._too_long()

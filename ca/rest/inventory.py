@@ -11,7 +11,7 @@ from ca.inventory import InventoryFilter, Issued, IssuedKind, IssuedState, Revoc
 from ca.office import Office
 from ca.rest.managing import ADMIN_SECURITY, WHO_MANAGES, Admin
 from ca.rest.problems import documented
-from ca.rest.words import Answer, Asked, Listed, Named, Seconds, paged, read_name, seconds
+from ca.rest.words import Answer, Asked, Listed, Named, Prefix, Seconds, paged, read_name, seconds
 
 __all__ = ["add_inventory"]
 
@@ -65,10 +65,10 @@ class InventoryAsked(Listed):
     """Which rows to list: those that meet all that is given. Times are from, inclusive, to, exclusive."""
 
     spiffe_id: Named | None = None
-    prefix: Annotated[str | None, Field(max_length=2048, description="Of the whole SPIFFE ID.")] = None
-    issuer: Annotated[str | None, Field(max_length=128)] = None
+    prefix: Prefix | None = None
+    issuer: Annotated[str, Field(pattern=r"^[0-9a-f]{1,128}$")] | None = None
     kind: IssuedKind | None = None
-    caller: Annotated[str | None, Field(max_length=4096)] = None
+    caller: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f]*$")] | None = None
     state: IssuedState | None = None
     expiring_within: Seconds | None = None
     intended_from: AwareDatetime | None = None

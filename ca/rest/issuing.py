@@ -200,9 +200,11 @@ def _x509_answer(issued: IssuedX509) -> X509Answer:
 
 
 def _note_consumer(office: Office, caller: Caller, issued: IssuedX509, at: datetime) -> None:
-    """Who takes the certificate takes the bundle with it. It is known by its name from the next time on, however it came first."""
-    name = str(issued.svid.spiffe_id) if caller.attestor is Attestor.JOIN_TOKEN else caller.name
-    if caller.instance:
-        name = f"{name}:{caller.instance}"
+    """Who takes the certificate takes the bundle with it.
+
+    Who came by a join token comes again by its SVID, and is called by that from the first time on.
+    """
+    who = str(issued.svid.spiffe_id) if caller.attestor is Attestor.JOIN_TOKEN else caller.name
+    name = " ".join(filter(None, (EDGE, who, caller.instance)))
     if issued.signing.bundle.sequence is not None:
         office.consumers.holds(name, issued.signing.bundle.sequence, at=at)

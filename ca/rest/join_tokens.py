@@ -12,7 +12,7 @@ from ca.joining import MAX_JOIN_TOKEN_TTL, new_join_token
 from ca.office import Office
 from ca.rest.managing import ADMIN_SECURITY, WHO_MANAGES, Admin
 from ca.rest.problems import ProblemError, documented
-from ca.rest.words import Answer, Asked, Listed, Named, paged, read_name
+from ca.rest.words import Answer, Asked, Id, Listed, Named, paged, read_name
 from ca.store import JoinToken
 
 __all__ = ["add_join_tokens"]
@@ -103,7 +103,7 @@ def add_join_tokens(app: FastAPI, office: Office) -> None:
         summary="Withdraw a join token",
         tags=["join tokens"],
         openapi_extra=ADMIN_SECURITY,
-        responses=documented(*WHO_MANAGES, "not-found", "not-ready"),
+        responses=documented(*WHO_MANAGES, "request-refused", "not-found", "not-ready"),
     )
-    async def withdraw(token_id: str, admin: Admin) -> TokenAnswer:
+    async def withdraw(token_id: Id, admin: Admin) -> TokenAnswer:
         return TokenAnswer.of(await office.store.tokens.withdraw(token_id, by=admin.name, at=office.clock()))

@@ -76,6 +76,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("not-acceptable", 406, "There is no such representation"),
         Kind("audit-broken", 409, "The audit chain is not as it was written"),
         Kind("body-too-long", 413, "The body is too long"),
+        Kind("headers-too-long", 431, "The headers and the path are too long"),
         Kind("media-type-refused", 415, "The body is not said to be JSON"),
     )
 }

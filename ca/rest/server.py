@@ -14,12 +14,11 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ca.rest.guard import MAX_HEADERS
 from ca.rest.problems import KINDS, MEDIA_TYPE
 
 __all__ = ["Bounds", "serving"]
 
-_LARGEST_HEADERS = 32 * 1024
-"""In bytes, all together. A service account's token has one or two thousand, sixteen at most."""
 _DRAINS = 5
 _UNREADABLE = {
     "type": KINDS["request-refused"].uri,
@@ -67,7 +66,7 @@ async def serving(
         server_header=False,
         timeout_keep_alive=limits.idle,
         timeout_graceful_shutdown=_DRAINS,
-        h11_max_incomplete_event_size=_LARGEST_HEADERS,
+        h11_max_incomplete_event_size=MAX_HEADERS,
     )
     server = _Server(config, tls, handshake=limits.handshake)
     running = asyncio.create_task(server.serve([listening]))

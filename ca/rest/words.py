@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ca.errors import RefusedNameError
@@ -12,7 +13,19 @@ from ca.rest.problems import ProblemError
 from ca.store.paging import MAX_PAGE
 from identity import InvalidSpiffeIdError, InvalidTrustDomainError, SpiffeId, TrustDomain
 
-__all__ = ["Answer", "Asked", "Listed", "Named", "Seconds", "paged", "read_name", "read_trust_domain", "seconds"]
+__all__ = [
+    "Answer",
+    "Asked",
+    "Id",
+    "Listed",
+    "Named",
+    "Prefix",
+    "Seconds",
+    "paged",
+    "read_name",
+    "read_trust_domain",
+    "seconds",
+]
 
 _LONGEST_TIME = 10 * 365 * 24 * 3600
 
@@ -43,6 +56,13 @@ class Answer(BaseModel):
 
 Named = Annotated[str, Field(max_length=2048, examples=["spiffe://example.org/ns/shop/sa/web"])]
 """A SPIFFE ID; `read_name` reads it."""
+
+Prefix = Annotated[
+    str, Field(max_length=2048, pattern=r"^[\x21-\x7e]*$", description="Of the whole SPIFFE ID: how it begins.")
+]
+
+Id = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,128}$")]
+"""What something that is kept is called, in a path."""
 
 Seconds = Annotated[int, Field(gt=0, le=_LONGEST_TIME, description="In seconds.", examples=[3600])]
 

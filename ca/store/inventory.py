@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, select, update
+from sqlalchemy import BigInteger, Row, Select, delete, func, select, type_coerce, update
 
 from ca.audit import AuditEvent, Outcome
 from ca.errors import NotKeptError, StoreConflictError
@@ -24,7 +24,7 @@ from ca.inventory import (
 from ca.store.committing import Pending, Transaction, Writer
 from ca.store.database import Database
 from ca.store.paging import page, prefixed
-from ca.store.schema import REVOCATIONS, answers, heads, issued
+from ca.store.schema import REVOCATIONS, answers, heads, issued, to_number
 from identity import SpiffeId
 
 __all__ = ["ANSWERS_LAST", "SKEW", "Answer", "Inventory"]
@@ -32,6 +32,8 @@ __all__ = ["ANSWERS_LAST", "SKEW", "Answer", "Inventory"]
 SKEW = timedelta(seconds=10)
 """How far the clock may be behind what was issued already: replicas differ, and clocks are set."""
 ANSWERS_LAST = timedelta(hours=24)
+_LAST = 6
+"""The last part of a life, as one of so many."""
 _AT_A_TIME = 1000
 """Rows that are pruned in one transaction: others wait for milliseconds."""
 
@@ -233,19 +235,20 @@ class Inventory:
             counted = select(func.count()).select_from(statement.with_only_columns(issued.c.number).subquery())
             return int(connection.execute(counted).scalar_one())
 
-    def names_ending(self, *, within: timedelta, at: datetime) -> int:
-        """How many names have certificates that are valid at `at`, and none that still is that much later.
+    def names_overdue(self, *, at: datetime) -> int:
+        """How many names have certificates that are valid at `at`, all of them in the last sixth of their lives.
 
-        Who renews in time is not among them.
+        Who renews at half of it, as everybody should, is not among them; who has ended meanwhile is.
 
         Raises:
             StoreUnavailableError: they cannot be read.
         """
+        start, end = (type_coerce(column, BigInteger) for column in (issued.c.not_before, issued.c.not_after))
         valid, _ = _query(InventoryFilter(kind=IssuedKind.X509, state=IssuedState.VALID), at)
         names = (
             valid.with_only_columns(issued.c.spiffe_id)
             .group_by(issued.c.spiffe_id)
-            .having(func.max(issued.c.not_after) < at + within)
+            .having(func.max(_LAST * end - (end - start)) < _LAST * to_number(at))
         )
         with self._database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(names.subquery())).scalar_one())

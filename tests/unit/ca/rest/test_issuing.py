@@ -42,6 +42,14 @@ def made(tmp_path: Path) -> Iterator[Edge]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """For tests that leave it as it was, but for what they got."""
+    with edge(tmp_path_factory.mktemp("shared"), tokens=verified) as made:
+        made.made.entry(WEB, "k8s:ns:shop", "k8s:sa:web")
+        yield made
+
+
 def certify(
     made: Edge, pem: bytes | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> httpx.Response:
@@ -106,7 +114,7 @@ def test_whoever_takes_a_certificate_is_known_to_hold_the_bundle(made: Edge) -> 
     made.made.entry(API, "unix:uid:1")
     sequence = made.office.signing.now().bundle.sequence
     held = made.office.consumers.acknowledged(at=AT)
-    assert held == {"k8s:c1:shop:web": sequence, str(API): sequence}
+    assert held == {"rest k8s:c1:shop:web": sequence, f"rest {API}": sequence}
 
 
 def test_one_of_several_names_is_chosen_and_none_is_guessed(made: Edge) -> None:

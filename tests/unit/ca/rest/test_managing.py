@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -64,7 +65,7 @@ def svid(made: Edge, *, admin: bool) -> x509.Certificate:  # a leaf that a clien
 def test_nobody_manages_without_the_token_whatever_they_send(
     shared: Edge, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    more = {"json": {"unheard": "of"}} if method == "POST" else {}
+    more: dict[str, Any] = {"json": {"unheard": "of"}} if method == "POST" else {}
     before = len(shared.reasons("administer"))
     answer = shared.manage(method, path, headers=headers, **more)
     assert answer.status_code == 401
