@@ -24,7 +24,7 @@ __all__ = ["DiscoveredKeys", "InvalidKeysError", "KeysFile", "Pace", "TokenKeys"
 _logger = logging.getLogger("meshward.ca")
 
 _MAX_KEYS = 64
-_MAX_FILE = 1024 * 1024
+_MAX_DOCUMENT = 1024 * 1024
 _DISCOVERY = "/.well-known/openid-configuration"
 
 Clock = Callable[[], float]
@@ -74,6 +74,8 @@ def read_jwks(document: bytes) -> Keys:
     Raises:
         InvalidKeysError: it is no JWK Set, or it has no such key.
     """
+    if len(document) > _MAX_DOCUMENT:
+        raise InvalidKeysError(f"it is larger than {_MAX_DOCUMENT} bytes")
     try:
         members = parse_object(document)
     except ValueError as error:
@@ -125,11 +127,9 @@ class KeysFile:
                 self._last.succeeded(self._last.keys)
                 return
             with self._path.open("rb") as file:
-                document = file.read(_MAX_FILE + 1)
+                document = file.read(_MAX_DOCUMENT + 1)
         except OSError as error:
             raise InvalidKeysError(error.strerror or "it cannot be opened") from error
-        if len(document) > _MAX_FILE:
-            raise InvalidKeysError(f"it is larger than {_MAX_FILE} bytes")
         # Only what could be read counts as read: what could not is looked at again.
         self._last.succeeded(read_jwks(document))
         self._read = seen
