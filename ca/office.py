@@ -14,7 +14,7 @@ from ca.lifetimes import SKEW, Settings
 from ca.limits import Limits
 from ca.phases import SlotKind
 from ca.plugged_signing import PluggedSigning
-from ca.signing import FollowedSigning, KeptSigning
+from ca.signing import KeptSigning
 from ca.store import Store
 from ca.supervisor import Supervisor
 from ca.watcher import Watcher
@@ -40,7 +40,7 @@ class Office:
     trust_domain: TrustDomain
     settings: Settings
     store: Store
-    signing: FollowedSigning
+    signing: KeptSigning | PluggedSigning
     issuance: Issuance
     entitlements: Entitlements
     consumers: Consumers
@@ -68,7 +68,7 @@ class Office:
 
         `plugged` is a directory with an operator's own authority; tokens are signed by keys of our own all the same.
         """
-        signing: FollowedSigning
+        signing: KeptSigning | PluggedSigning
         if plugged is None:
             kinds = frozenset(SlotKind)
             signing = KeptSigning(store.authorities, keys, trust_domain)
