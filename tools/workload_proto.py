@@ -9,8 +9,8 @@ from grpc_tools import protoc
 DIRECTORY = Path(__file__).parent.parent / "ca" / "workload_api"
 
 
-def main() -> int:
-    """Compile it, and what it imports: the pool that it goes into has nothing else."""
+def compile_to(target: Path) -> int:
+    """Compile it, and what it imports: the pool that it goes into has nothing else. Returns 0 if all is well."""
     included = importlib.resources.files("grpc_tools") / "_proto"
     return int(
         protoc.main(
@@ -19,7 +19,7 @@ def main() -> int:
                 f"--proto_path={DIRECTORY}",
                 f"--proto_path={included}",
                 "--include_imports",
-                f"--descriptor_set_out={DIRECTORY / 'workload.binpb'}",
+                f"--descriptor_set_out={target}",
                 "workload.proto",
             ]
         )
@@ -27,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compile_to(DIRECTORY / "workload.binpb"))

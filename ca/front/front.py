@@ -6,6 +6,7 @@ a directory of its own. Our end of that is bound to a path that was never used b
 
 import asyncio
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -30,6 +31,8 @@ MAX_SOCKET_PATH = 107
 """The kernel's limit for a Unix socket is 108 bytes with the end mark."""
 
 _UNIX = "unix:"
+
+_logger = logging.getLogger("meshward.ca")
 
 
 class Front(Generic[Peer]):
@@ -57,6 +60,7 @@ class Front(Generic[Peer]):
         self._numbers = itertools.count(1)
         self._peers: dict[str, Peer] = {}
         self._groups: Counter[str] = Counter()
+        self._turned_away: set[str] = set()
         self._listening: AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -120,10 +124,16 @@ class Front(Generic[Peer]):
             self._connections.discard(task)
 
     async def _take_in(self, reader: StreamReader, writer: StreamWriter) -> None:
-        peer = self._door.peer(writer)
+        try:
+            peer = self._door.peer(writer)
+        except OSError:
+            # It is gone already, or we have no file left to look at it with.
+            writer.transport.abort()
+            return
         try:
             group = self._door.group(peer)
-            if len(self._peers) >= self._most or self._groups[group] >= self._most_of_one:
+            if len(self._peers) >= self._most or self._groups.get(group, 0) >= self._most_of_one:
+                self._turn_away(group)
                 writer.transport.abort()
                 return
             self._groups[group] += 1
@@ -131,10 +141,17 @@ class Front(Generic[Peer]):
                 await self._lead_on(peer, (reader, writer))
             finally:
                 self._groups[group] -= 1
+                self._turned_away.discard(group)
                 if not self._groups[group]:
                     del self._groups[group]
         finally:
             self._door.leave(peer)
+
+    def _turn_away(self, group: str) -> None:
+        # Once, until one of theirs has gone: they may come again and again.
+        if group not in self._turned_away and len(self._turned_away) < self._most:
+            self._turned_away.add(group)
+            _logger.warning("%s: too many connections; those of %s are turned away", self.address, group)
 
     async def _lead_on(self, peer: Peer, outer: tuple[StreamReader, StreamWriter]) -> None:
         # Never the same twice: a call may still be there when the connection that it came by is not.

@@ -7,6 +7,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from ca.errors import ListenError
 from ca.front.calls import Calls, Service
 from ca.front.front import Front
 
@@ -19,7 +20,7 @@ _MAX_MESSAGE = 64 * 1024
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_concurrent_streams", 1000),
     # A client whose machine is gone says nothing of it; streams without end would stay for ever.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -58,7 +59,7 @@ class GrpcServer(Generic[Peer]):
             ListenError: the address cannot be had.
         """
         try:
-            self._server.add_insecure_port(self._front.inner_address)
+            self._listen()
             await self._server.start()
             for name in ("", self._name):
                 await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -74,6 +75,12 @@ class GrpcServer(Generic[Peer]):
         await self._server.stop(self._grace)
         await self._front.stop()
         await self._calls.ended(within=_LAST_STEPS)
+
+    def _listen(self) -> None:
+        try:
+            self._server.add_insecure_port(self._front.inner_address)
+        except RuntimeError as error:
+            raise ListenError(self.address, f"gRPC cannot have `{self._front.inner_address}`") from error
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -2,7 +2,6 @@
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from contextlib import suppress
 
 __all__ = ["BUFFER", "join"]
 
@@ -16,16 +15,16 @@ async def join(one: tuple[StreamReader, StreamWriter], other: tuple[StreamReader
         async with asyncio.TaskGroup() as group:
             group.create_task(_pass_on(one[0], other[1]))
             group.create_task(_pass_on(other[0], one[1]))
+        for _, writer in (one, other):
+            writer.close()
+        for _, writer in (one, other):
+            await writer.wait_closed()
     except* OSError:
         # One of them is gone. What the other still has to say, nobody hears.
         pass
     finally:
         for _, writer in (one, other):
-            # At once, with what could not be sent: the other end of it has gone, or has said that it is done.
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
-        for _, writer in (one, other):
-            with suppress(OSError):
-                await writer.wait_closed()
+            writer.transport.abort()
 
 
 async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
@@ -35,6 +34,6 @@ async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
         await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
-        return
-    # TLS knows no half of a connection: who has said all in it has hung up.
-    raise ConnectionAbortedError
+    else:
+        # TLS knows no half of a connection. What is under way still gets there, and then the other way ends, too.
+        writer.close()

@@ -57,7 +57,9 @@ class TlsDoor:
         """As `Door.peer`."""
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         certificate = None if der is None else x509.load_der_x509_certificate(der)
-        return TlsPeer(str(writer.get_extra_info("peername")[0]), certificate)
+        # None where it has gone already.
+        peername = writer.get_extra_info("peername") or ("",)
+        return TlsPeer(str(peername[0]), certificate)
 
     def leave(self, peer: TlsPeer) -> None:
         """As `Door.leave`."""

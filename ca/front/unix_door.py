@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from asyncio import AbstractServer, StreamWriter
-from dataclasses import dataclass
+from dataclasses import replace
 
 from ca.attestation import Caller, PeerCredentials, attest_unix_peer
 from ca.errors import AttestationError, ListenError
@@ -15,17 +15,16 @@ from ca.front.socket_file import SocketFile
 __all__ = ["UnixDoor", "UnixPeer"]
 
 
-@dataclass(frozen=True, slots=True)
 class UnixPeer:
-    """The process that connected, or why it cannot be told."""
+    """The process that connected, or why it cannot be told. Once it has left, it cannot be told any more."""
 
-    found: PeerCredentials | AttestationError
-    hash_executable: bool
+    __slots__ = ("_found", "_hash_executable", "origin")
 
-    @property
-    def origin(self) -> str:
+    def __init__(self, found: PeerCredentials | AttestationError, *, hash_executable: bool) -> None:
+        self._found = found
+        self._hash_executable = hash_executable
+        self.origin = "unix" if isinstance(found, AttestationError) else f"unix:uid:{found.uid}"
         """Where attempts are counted: by user."""
-        return "unix" if isinstance(self.found, AttestationError) else f"unix:uid:{self.found.uid}"
 
     async def attest(self) -> Caller:
         """Who it is now: what was true when it connected may not be any more.
@@ -33,12 +32,27 @@ class UnixPeer:
         Raises:
             AttestationError: it cannot be told.
         """
-        if isinstance(self.found, AttestationError):
+        if isinstance(self._found, AttestationError):
             # Another each time: one that is raised twice collects what led to it.
-            raise AttestationError(self.found.reason)
-        if self.hash_executable:
-            return await asyncio.to_thread(attest_unix_peer, self.found, hash_executable=True)
-        return attest_unix_peer(self.found)
+            raise AttestationError(self._found.reason)
+        if not self._hash_executable:
+            return attest_unix_peer(self._found)
+        # With a descriptor of its own, and to the end: it may leave meanwhile.
+        own = replace(self._found, pidfd=os.dup(self._found.pidfd))
+        return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_attest_and_close, own)))
+
+    def leave(self) -> None:
+        """The connection is gone, and with it what holds the process: by that number it could be told as another later."""
+        if isinstance(self._found, PeerCredentials):
+            found, self._found = self._found, AttestationError("the connection has ended")
+            found.close()
+
+
+def _attest_and_close(own: PeerCredentials) -> Caller:
+    try:
+        return attest_unix_peer(own, hash_executable=True)
+    finally:
+        own.close()
 
 
 class UnixDoor:
@@ -67,15 +81,14 @@ class UnixDoor:
         # Of its own: what asyncio shows of a socket is not all of it.
         with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
             try:
-                return UnixPeer(PeerCredentials.of(connection), self._hash_executable)
+                return UnixPeer(PeerCredentials.of(connection), hash_executable=self._hash_executable)
             except AttestationError as error:
                 # It is taken in all the same, to hear why it gets nothing.
-                return UnixPeer(error, self._hash_executable)
+                return UnixPeer(error, hash_executable=self._hash_executable)
 
     def leave(self, peer: UnixPeer) -> None:
         """As `Door.leave`."""
-        if isinstance(peer.found, PeerCredentials):
-            peer.found.close()
+        peer.leave()
 
     def group(self, peer: UnixPeer) -> str:
         """As `Door.group`."""

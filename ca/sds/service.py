@@ -104,7 +104,7 @@ class _Stream:
             if content is not None:
                 await self._context.write(content)
             self._tell(moment, owed)
-            if not await self._is_to_be_answered_again(moment, owed):
+            if not await self._is_to_be_answered_again(peer, moment, owed):
                 return
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class _Stream:
         if self._holding is not None:
             self._holding.close(at=self._streams.office.clock())
 
-    async def _is_to_be_answered_again(self, moment: Moment, owed: Owed) -> bool:
+    async def _is_to_be_answered_again(self, peer: UnixPeer, moment: Moment, owed: Owed) -> bool:
         """Wait until there is something to look at, or the other end is done."""
         self._waiting = asyncio.ensure_future(self._streams.after(moment, due=owed.due))
         while not self._waiting.done():
@@ -128,6 +128,8 @@ class _Stream:
             # Most requests say no more than that an answer was taken.
             self._tell(moment, owed)
             if found:
+                # Each answer costs what the first did.
+                self._streams.office.limits.attesting(peer.origin)
                 self._waiting.cancel()
                 break
         return True

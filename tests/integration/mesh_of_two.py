@@ -192,7 +192,7 @@ def _server(sds: Path, api_type: str) -> dict[str, object]:
         # A resumed session verifies nothing, and would prove nothing.
         disable_stateless_session_resumption=True,
         disable_stateful_session_resumption=True,
-        common_tls_context=_tls(api_type, str(API), peer=WEB),
+        common_tls_context=_tls(api_type, str(API), roots="ROOTCA", peer=WEB),
     )
     listener = _listener("in", {"direct_response": {"status": 200}})
     (filter_chain,) = listener["filter_chains"]
@@ -204,7 +204,8 @@ def _client(sds: Path, api_type: str, inbound: Endpoint) -> dict[str, object]:
     context = _typed(
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         max_session_keys=0,
-        common_tls_context=_tls(api_type, "default", peer=API),
+        # By the SPIFFE validator, as with SPIRE.
+        common_tls_context=_tls(api_type, "default", roots="ALL", peer=API),
     )
     peer = _cluster("peer", {"socket_address": {"address": inbound.host, "port_value": inbound.port}}) | {
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context},
@@ -214,7 +215,7 @@ def _client(sds: Path, api_type: str, inbound: Endpoint) -> dict[str, object]:
     return _bootstrap("client", [_listener("out", {"route": {"cluster": "peer"}})], [_sds_cluster(sds), peer])
 
 
-def _tls(api_type: str, certificate: str, *, peer: SpiffeId) -> dict[str, object]:
+def _tls(api_type: str, certificate: str, *, roots: str, peer: SpiffeId) -> dict[str, object]:
     source = {
         "resource_api_version": "V3",
         "initial_fetch_timeout": "10s",
@@ -229,7 +230,7 @@ def _tls(api_type: str, certificate: str, *, peer: SpiffeId) -> dict[str, object
         "tls_certificate_sds_secret_configs": [{"name": certificate, "sds_config": source}],
         "combined_validation_context": {
             "default_validation_context": {"match_typed_subject_alt_names": [matcher]},
-            "validation_context_sds_secret_config": {"name": "ROOTCA", "sds_config": source},
+            "validation_context_sds_secret_config": {"name": roots, "sds_config": source},
         },
     }
 

@@ -1,15 +1,14 @@
 """Who is behind a call, and how the bytes get through."""
 
 import asyncio
+import hashlib
 import os
-import shutil
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,14 +22,13 @@ from ca.front import Context, Front, GrpcServer, RefusedCallError, Service, TlsD
 from ca.front.pipe import join
 from ca.front.tls import ServerTls
 from identity import SpiffeId, TrustDomain
+from tests.unit.ca.others import ask_as, needs_root, open_directory
 from tests.unit.ca.waiting import until
 
 Peer = TypeVar("Peer")
 TD = TrustDomain("example.org")
 
 EXECUTABLE = Path(sys.executable).resolve()
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 
 @asynccontextmanager
@@ -75,15 +73,6 @@ def files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@contextmanager
-def open_directory() -> Iterator[Path]:
-    """A directory that others may enter, which pytest's are not."""
-    directory = Path(tempfile.mkdtemp())
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
-
-
 def unix_front(tmp_path: Path, **limits: int) -> Front[UnixPeer]:
     return Front(UnixDoor(f"unix:{tmp_path}/s", mode=0o777), **limits)
 
@@ -101,33 +90,14 @@ def test_a_call_is_known_by_its_process(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-_CALL = """
-import grpc, grpc._channel, os, sys
-# Not before: the interpreter may be where the other one may not read.
-uid = int(sys.argv[2])
-os.setgroups([]), os.setresgid(uid, uid, uid), os.setresuid(uid, uid, uid)
-with grpc.insecure_channel(sys.argv[1]) as channel:
-    try:
-        print(channel.unary_unary("/Test/Who")(b"", timeout=10).decode())
-    except grpc.RpcError as error:
-        print(error.code().name, error.details())
-"""
-
-
-async def ask_as(uid: int, address: str) -> str:
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", _CALL, address, str(uid), stdout=subprocess.PIPE)
-    said, _ = await child.communicate()
-    return said.decode()
-
-
 @needs_root
 def test_users_are_told_apart_and_those_of_nobody_here_are_not_attested() -> None:
     async def scene(directory: Path) -> None:
         async with serving(unix_front(directory), selectors) as server:
             assert f"unix:uid:{os.geteuid()}" in (await ask(server.address)).decode()
-            assert "unix:uid:4242" in (await ask_as(4242, server.address)).split()
+            assert "unix:uid:4242" in (await ask_as(4242, server.address, "/Test/Who")).split()
             # What the kernel says where a user is none of ours.
-            assert "UNAUTHENTICATED" in await ask_as(65534, server.address)
+            assert "UNAUTHENTICATED" in await ask_as(65534, server.address, "/Test/Who")
 
     with open_directory() as directory:
         asyncio.run(scene(directory))
@@ -216,20 +186,61 @@ def test_nothing_is_kept_of_those_who_have_gone(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_many_connections_at_once_and_no_more_than_there_may_be(tmp_path: Path) -> None:
+def test_many_connections_at_once_and_no_more_than_there_may_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene() -> None:
         front = unix_front(tmp_path, most=40, most_of_one=30)
         async with serving(front, selectors) as server:
             opened = [await asyncio.open_unix_connection(f"{tmp_path}/s") for _ in range(30)]
             await until(lambda: len(front._peers) == 30)
-            reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
-            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await reader.readexactly(1)
-            for each in (*(writer for _, writer in opened), writer):
-                each.close()
+            for _ in range(3):
+                reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(1)
+                writer.close()
+            assert [each.getMessage().partition("; ")[2] for each in caplog.records] == [
+                f"those of unix:uid:{os.geteuid()} are turned away"
+            ]
+            for _, writer in opened:
+                writer.close()
             await until(lambda: not front._peers)
             answers = await asyncio.gather(*(ask(server.address) for _ in range(25)))
             assert len(set(answers)) == 1
+
+    asyncio.run(scene())
+
+
+def test_who_has_left_cannot_be_told_as_who_comes_next(tmp_path: Path) -> None:
+    async def scene() -> None:
+        front = unix_front(tmp_path)
+        async with serving(front, selectors):
+            _, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+            await until(lambda: front._peers)
+            (left,) = front._peers.values()
+            await left.attest()
+            writer.close()
+            await until(lambda: not front._peers)
+            # By now its descriptor is another's.
+            _, successor = await asyncio.open_unix_connection(f"{tmp_path}/s")
+            await until(lambda: front._peers)
+            with pytest.raises(AttestationError, match="has ended"):
+                await left.attest()
+            successor.close()
+
+    asyncio.run(scene())
+
+
+def test_executables_are_hashed_where_that_is_wanted(tmp_path: Path) -> None:
+    async def scene() -> None:
+        front = Front(UnixDoor(f"unix:{tmp_path}/s", mode=0o777, hash_executable=True))
+        async with serving(front, selectors) as server:
+            digest = hashlib.sha256(await asyncio.to_thread(EXECUTABLE.read_bytes)).hexdigest()
+            assert f"unix:sha256:{digest}" in (await ask(server.address)).decode().split()
+            await until(lambda: not front._peers)
+            before = files()
+            await ask(server.address)
+            await until(lambda: files() <= before)
 
     asyncio.run(scene())
 

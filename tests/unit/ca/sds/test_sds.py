@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,6 @@ class Sotw:
         async with asyncio.timeout(10):
             return await self.call.read()
 
-    async def is_silent(self) -> bool:
-        reading = asyncio.ensure_future(self.call.read())
-        done, _ = await asyncio.wait({reading}, timeout=0.5)
-        reading.cancel()
-        return not done
-
 
 class Delta:
     """A stream of differences."""
@@ -96,7 +90,12 @@ class Delta:
         async with asyncio.timeout(10):
             return await self.call.read()
 
-    is_silent = Sotw.is_silent
+
+async def is_silent(stream: Sotw | Delta) -> bool:
+    reading = asyncio.ensure_future(stream.call.read())
+    done, _ = await asyncio.wait({reading}, timeout=0.5)
+    reading.cancel()
+    return not done
 
 
 @asynccontextmanager
@@ -313,7 +312,7 @@ def test_names_that_are_all_taken_back_are_not_everything(made: TestOffice, tmp_
             stream = Sotw(channel)
             await stream.send("default")
             await stream.send(nonce=(await stream.receive()).nonce)
-            assert await stream.is_silent()
+            assert await is_silent(stream)
 
     asyncio.run(scene())
 
@@ -372,7 +371,7 @@ def test_differences_are_sent_once_each(made: TestOffice, tmp_path: Path) -> Non
             assert [each.name for each in (await stream.receive()).resources] == ["default"]
             await stream.send(resource_names_unsubscribe=["ROOTCA"])
             await asyncio.to_thread(made.hurry, SlotKind.ROOT)
-            assert await stream.is_silent()
+            assert await is_silent(stream)
 
     asyncio.run(scene())
 
@@ -505,6 +504,52 @@ def test_a_root_waits_for_who_has_not_taken_it(made: TestOffice, tmp_path: Path)
             assert await asyncio.to_thread(advance) != before
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("kind", [Sotw, Delta])
+def test_who_asks_for_more_than_anybody_needs_is_stopped(made: TestOffice, tmp_path: Path, kind: Any) -> None:
+    made.entry(WEB, ME)
+
+    async def scene() -> None:
+        async with serving(made, tmp_path) as channel:
+            stream = kind(channel)
+            await stream.send("default")
+            with suppress(grpc.aio.AioRpcError):
+                for number in range(200):
+                    answer = await stream.receive()
+                    # Sometimes one name, sometimes two; or the same again, as if it had been lost.
+                    more = ("ROOTCA",) if number % 2 == 0 else ()
+                    await stream.send("default", *more, **({"nonce": answer.nonce} if kind is Sotw else {}))
+            assert (await ended(stream.call))[0] == "RESOURCE_EXHAUSTED"
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("kind", [Sotw, Delta])
+def test_who_hangs_up_is_no_error_and_leaves_nothing_behind(
+    made: TestOffice, tmp_path: Path, kind: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made.entry(WEB, ME)
+
+    async def hang_up(address: str, number: int) -> None:
+        channel = grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        stream = kind(channel)
+        await stream.send("default", "ROOTCA")
+        if number % 3:
+            await stream.receive()
+        if number % 2:
+            stream.call.cancel()
+        made.office.changes.tell()
+        await channel.close()
+
+    async def scene() -> None:
+        async with serving(made, tmp_path):
+            for start in range(0, 40, 10):
+                await asyncio.gather(*(hang_up(f"unix:{tmp_path}/sds.sock", start + each) for each in range(10)))
+            await until(lambda: not made.office.consumers._open)
+
+    asyncio.run(scene())
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_the_socket_is_for_its_owner_and_their_group(made: TestOffice, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from ca.workload_api import workload_api_server
 from ca.workload_api.messages import MESSAGES, POOL
 from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain, verify_x509_svid
 from tests.unit.ca.offices import API, AT, BY, TD, WEB, TestOffice, office
+from tests.unit.ca.others import ask_as, needs_root, open_directory
 from tests.unit.ca.waiting import until
 
 ME = f"unix:uid:{os.geteuid()}"
@@ -444,6 +445,23 @@ def test_who_asks_too_often_is_told_to_wait(tmp_path: Path) -> None:
         asyncio.run(scene())
 
 
+@needs_root
+def test_users_of_this_machine_get_what_is_theirs() -> None:
+    async def scene(made: TestOffice, address: str) -> None:
+        async with made.watched(), workload_api_server(Streams(made.office), address):
+            method = "/SpiffeWorkloadAPI/FetchX509SVID"
+            assert str(WEB) in await ask_as(4242, address, method)
+            assert await ask_as(4243, address, method) == "PERMISSION_DENIED no identity issued\n"
+            # Nobody in particular: what the kernel says of users that are none of ours.
+            assert await ask_as(65534, address, method) == "UNAVAILABLE workload attestation failed\n"
+
+    with open_directory() as directory:
+        (directory / "a").mkdir(mode=0o700)
+        with office(directory / "a") as made:
+            made.entry(WEB, "unix:uid:4242")
+            asyncio.run(scene(made, f"unix:{directory}/w.sock"))
+
+
 # Beside it
 
 
@@ -460,6 +478,23 @@ def test_health_and_reflection_are_there(made: TestOffice) -> None:
                     assert answer.file_descriptor_response.file_descriptor_proto
 
     asyncio.run(scene())
+
+
+def test_who_takes_one_message_and_hangs_up_is_no_error(made: TestOffice, caplog: pytest.LogCaptureFixture) -> None:
+    made.entry(WEB, ME)
+
+    async def scene() -> None:
+        async with serving(made) as client:
+            for number in range(40):
+                call = client.stream("FetchX509SVID")
+                if number % 4:
+                    await call.read()
+                call.cancel()
+                made.office.changes.tell()
+            await until(lambda: not client.streams._open)
+
+    asyncio.run(scene())
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_nothing_is_open_once_the_streams_have_ended(made: TestOffice) -> None:
