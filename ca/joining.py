@@ -14,7 +14,7 @@ from ca.errors import AttestationError, JoinTokenError, NotKeptError, StoreConfl
 from ca.selector import Selector
 from ca.signing import Signing
 from ca.store import NewJoinToken, Store
-from identity import SpiffeId
+from identity import MAX_CHAIN, SpiffeId
 
 __all__ = ["MAX_JOIN_TOKEN_TTL", "attest_join_token", "attest_renewal", "holder_of", "new_join_token"]
 
@@ -77,5 +77,10 @@ async def attest_renewal(store: Store, signing: Signing, leaf: x509.Certificate,
 
 def _completed(leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """`leaf` with what signed it: servers of TLS in Python show the leaf alone, and what is between is ours."""
-    above = next((each for each in intermediates if each.subject == leaf.issuer), None)
-    return (leaf,) if above is None else (leaf, above)
+    chain = [leaf]
+    while len(chain) < MAX_CHAIN:
+        above = next((each for each in intermediates if each.subject == chain[-1].issuer and each not in chain), None)
+        if above is None:
+            break
+        chain.append(above)
+    return tuple(chain)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ca.changes import Changes
 from ca.consumers import Consumers
@@ -11,6 +12,8 @@ from ca.issuance import Issuance
 from ca.keys import KeyStore
 from ca.lifetimes import SKEW, Settings
 from ca.limits import Limits
+from ca.phases import SlotKind
+from ca.plugged_signing import PluggedSigning
 from ca.signing import KeptSigning
 from ca.store import Store
 from ca.supervisor import Supervisor
@@ -37,7 +40,7 @@ class Office:
     trust_domain: TrustDomain
     settings: Settings
     store: Store
-    signing: KeptSigning
+    signing: KeptSigning | PluggedSigning
     issuance: Issuance
     entitlements: Entitlements
     consumers: Consumers
@@ -59,9 +62,21 @@ class Office:
         istio_clusters: frozenset[str] = frozenset(),
         jwt_issuer: str | None = None,
         limits: Limits | None = None,
+        plugged: Path | None = None,
     ) -> "Office":
-        """Put it together. Nothing is read or made yet: `open` does."""
-        signing = KeptSigning(store.authorities, keys, trust_domain)
+        """Put it together. Nothing is read or made yet: `open` does.
+
+        `plugged` is a directory with an operator's own authority; tokens are signed by keys of our own all the same.
+        """
+        signing: KeptSigning | PluggedSigning
+        if plugged is None:
+            kinds = frozenset(SlotKind)
+            signing = KeptSigning(store.authorities, keys, trust_domain)
+        else:
+            kinds = frozenset({SlotKind.JWT})
+            signing = PluggedSigning(
+                plugged, store.authorities, keys, trust_domain, max_ttl=settings.max_ttl, clock=clock
+            )
         entitlements = Entitlements(store.entries, istio_clusters)
         consumers = Consumers(store.authorities, counts_for=settings.max_ttl + SKEW, clock=clock)
         changes = Changes()
@@ -89,6 +104,7 @@ class Office:
                 trust_domain,
                 clock=clock,
                 acknowledged=lambda at: consumers.acknowledged(at=at),
+                kinds=kinds,
             ),
             watcher=Watcher(signing, store.entries, changes),
             clock=clock,

@@ -17,7 +17,7 @@ from ca.signer import Signer
 from ca.store import KeptAuthorities
 from identity import Bundle, JwtAuthority, TrustDomain
 
-__all__ = ["KeptSigning", "Signing", "SigningSource", "signing_of"]
+__all__ = ["FollowedSigning", "KeptSigning", "Signing", "SigningSource", "signing_of"]
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Signing:
     missing: str = "no signing authority is active; rotate to get one"
     """Why there is no `authority` or `jwt`."""
     authorities: Authorities | None = None
-    """Where all of it comes from; `None` for a plugged-in authority."""
+    """Where all of it comes from; for a plugged-in authority, its roots and the keys for tokens."""
 
     @property
     def trust_domain(self) -> TrustDomain:
@@ -88,6 +88,17 @@ class SigningSource(Protocol):
 
         Raises:
             NotReadyError: nothing was ever loaded.
+        """
+
+
+class FollowedSigning(SigningSource, Protocol):
+    """A `SigningSource` that changes while it is used."""
+
+    def refresh(self) -> bool:
+        """Look at where it comes from, and say whether it is another than before. This blocks; it may be called from any thread.
+
+        Raises:
+            AuthorityError: it cannot be told. What signed before goes on.
         """
 
 

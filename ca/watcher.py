@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ca.changes import Changes
 from ca.errors import AuthorityError
-from ca.signing import KeptSigning
+from ca.signing import FollowedSigning
 from ca.store import KeptEntries
 
 __all__ = ["Watcher"]
@@ -19,7 +19,7 @@ class Watcher:
 
     def __init__(
         self,
-        signing: KeptSigning,
+        signing: FollowedSigning,
         entries: KeptEntries,
         changes: Changes,
         *,

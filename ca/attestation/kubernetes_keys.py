@@ -24,7 +24,9 @@ __all__ = ["DiscoveredKeys", "InvalidKeysError", "KeysFile", "Pace", "TokenKeys"
 _logger = logging.getLogger("meshward.ca")
 
 _MAX_KEYS = 64
-_MAX_FILE = 1024 * 1024
+_MAX_DOCUMENT = 1024 * 1024
+_FILE_EVERY = 1.0
+"""Seconds. A look is a trip to another thread, which costs as much as checking a token."""
 _DISCOVERY = "/.well-known/openid-configuration"
 
 Clock = Callable[[], float]
@@ -74,6 +76,8 @@ def read_jwks(document: bytes) -> Keys:
     Raises:
         InvalidKeysError: it is no JWK Set, or it has no such key.
     """
+    if len(document) > _MAX_DOCUMENT:
+        raise InvalidKeysError(f"it is larger than {_MAX_DOCUMENT} bytes")
     try:
         members = parse_object(document)
     except ValueError as error:
@@ -102,20 +106,25 @@ class KeysFile:
 
     def __init__(self, path: Path, *, pace: Pace | None = None, clock: Clock = time.monotonic) -> None:
         self._path = path
+        self._clock = clock
+        self._looked = float("-inf")
         self._last = _LastGood(f"file {path}", pace or Pace(), clock)
         self._read: tuple[int, int, int] | None = None
 
     async def current(self) -> Keys:
-        """As `TokenKeys.current`."""
+        """As `TokenKeys.current`. A change is seen within a second, and at once where a token names a key that is not known."""
+        if self._last.is_good and self._clock() - self._looked < _FILE_EVERY:
+            return self._last.require()
+        return await self.renewed()
+
+    async def renewed(self) -> Keys:
+        """As `TokenKeys.renewed`: each look sees the file as it is."""
+        self._looked = self._clock()
         try:
             await asyncio.to_thread(self._look)
         except InvalidKeysError as error:
             self._last.failed(error)
         return self._last.require()
-
-    async def renewed(self) -> Keys:
-        """As `TokenKeys.renewed`: each look sees the file as it is."""
-        return await self.current()
 
     def _look(self) -> None:
         try:
@@ -125,11 +134,9 @@ class KeysFile:
                 self._last.succeeded(self._last.keys)
                 return
             with self._path.open("rb") as file:
-                document = file.read(_MAX_FILE + 1)
+                document = file.read(_MAX_DOCUMENT + 1)
         except OSError as error:
             raise InvalidKeysError(error.strerror or "it cannot be opened") from error
-        if len(document) > _MAX_FILE:
-            raise InvalidKeysError(f"it is larger than {_MAX_FILE} bytes")
         # Only what could be read counts as read: what could not is looked at again.
         self._last.succeeded(read_jwks(document))
         self._read = seen

@@ -42,7 +42,11 @@ def _verifying(bundle: Bundle) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=bundle.to_pem().decode("ascii"))
+    try:
+        context.load_verify_locations(cadata=bundle.to_pem().decode("ascii"))
+    except ssl.SSLError as error:
+        # pyca reads lazily, and OpenSSL at once.
+        raise FetchError(f"a root of `{bundle.trust_domain}` cannot be used for TLS: {error.reason}") from error
     return context
 
 

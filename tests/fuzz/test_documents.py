@@ -39,8 +39,11 @@ from tests.unit.ca.clusters import jwks
 from tests.unit.ca.offices import AT, TD, WEB, csr
 from tests.unit.ca.test_csr import Builder, pem_of, request, uri, usage
 
-# It is refused by us; that pyca warns of it beside is no error here.
-pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
+# These are refused by us; that pyca warns of them beside is no error here.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parsed a serial number"),
+    pytest.mark.filterwarnings("ignore:Attribute's length must be"),
+]
 
 EMPTY = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "", _validate=False)])
 KEY = ec.generate_private_key(ec.SECP256R1())

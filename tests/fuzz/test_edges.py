@@ -129,8 +129,8 @@ def _text(number: int, text: str) -> bytes:
 
 _WHOLE = DiscoveryRequest(
     resource_names=["default", "ROOTCA"], type_url=TYPE_URL, node={"id": "n", "metadata": {"a": 1}}
-)  # type: ignore[arg-type]  # what protobuf takes
-_PART = DeltaDiscoveryRequest(resource_names_subscribe=["default"], type_url=TYPE_URL, node={"id": "n"})  # type: ignore[arg-type]  # as above
+)
+_PART = DeltaDiscoveryRequest(resource_names_subscribe=["default"], type_url=TYPE_URL, node={"id": "n"})
 
 EDGES = {
     "istio": Edge(istio, tuple(_istio_requests())),

@@ -114,6 +114,7 @@ def office(
     istio_clusters: frozenset[str] = frozenset(),
     jwt_issuer: str | None = None,
     trust_domain: TrustDomain = TD,
+    plugged: Path | None = None,
 ) -> Iterator[TestOffice]:
     """A new authority, with authorities made and loaded."""
     clock, keys = clock or SetClock(at), MemoryKeyStore()
@@ -126,6 +127,7 @@ def office(
             clock=clock,
             istio_clusters=istio_clusters,
             jwt_issuer=jwt_issuer,
+            plugged=plugged,
         )
         made.open()
         yield TestOffice(made, clock, keys)

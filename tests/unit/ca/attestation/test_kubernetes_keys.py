@@ -64,14 +64,20 @@ def test_what_has_no_key_or_one_that_cannot_be_is_no_set(document: bytes) -> Non
 
 def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     async def main() -> None:
-        path = tmp_path / "jwks"
+        path, time = tmp_path / "jwks", Passing()
         path.write_bytes(jwks("a"))
-        keys = KeysFile(path)
+        keys = KeysFile(path, clock=time.clock)
         assert await kids(keys) == ["a"]
         assert await keys.current() is await keys.current()
-        (tmp_path / "next").write_bytes(jwks("b"))
+        for name in ("b", "c"):
+            (tmp_path / "next").write_bytes(jwks(name))
+            (tmp_path / "next").rename(path)
+            time.now += 1
+            assert await kids(keys) == [name]
+        (tmp_path / "next").write_bytes(jwks("d"))
         (tmp_path / "next").rename(path)
-        assert await kids(keys) == ["b"]
+        assert await kids(keys) == ["c"]
+        assert [key.key_id for key in await keys.renewed()] == ["d"]
 
     asyncio.run(main())
 
@@ -113,13 +119,14 @@ def test_a_file_that_is_too_large_gives_no_keys(tmp_path: Path) -> None:
 
 def test_a_change_that_keeps_time_and_size_but_not_the_file_is_seen(tmp_path: Path) -> None:
     async def main() -> None:
-        path, other = tmp_path / "jwks", tmp_path / "other"
+        path, other, time = tmp_path / "jwks", tmp_path / "other", Passing()
         path.write_bytes(jwks("a"))
-        keys = KeysFile(path)
+        keys = KeysFile(path, clock=time.clock)
         assert await kids(keys) == ["a"]
         other.write_bytes(jwks("b"))
         os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
         other.rename(path)
+        time.now += 1
         assert await kids(keys) == ["b"]
 
     asyncio.run(main())

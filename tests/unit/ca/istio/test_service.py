@@ -381,17 +381,21 @@ def test_who_has_no_name_is_refused_for_good(made: TestOffice, tmp_path: Path) -
 
 def test_too_many_requests_are_told_so_by_a_code_that_agents_try_again_after(made: TestOffice, tmp_path: Path) -> None:
     async def scenario(asker: Asker) -> None:
-        assert [(await asker.ask(csr(), token=TOKEN)).code for _ in range(3)] == [0, 0, 8]
+        heard = await asyncio.gather(*(asker.ask(csr(), token=TOKEN) for _ in range(10)))
+        assert {each.code for each in heard} == {0, 8}
 
-    run(made, tmp_path, scenario, limits=Limits(issue_per_second=2))
+    run(made, tmp_path, scenario, limits=Limits(issue_per_second=1))
 
 
 def test_strangers_are_counted_before_anything_is_computed(made: TestOffice, tmp_path: Path) -> None:
-    async def scenario(asker: Asker) -> None:
-        assert [(await asker.ask(csr())).code for _ in range(3)] == [16, 16, 8]
+    codes: list[int] = []
 
-    run(made, tmp_path, scenario, limits=Limits(attest_per_second=2))
-    assert len(refusals(made)) == 2
+    async def scenario(asker: Asker) -> None:
+        codes.extend(each.code for each in await asyncio.gather(*(asker.ask(csr()) for _ in range(10))))
+
+    run(made, tmp_path, scenario, limits=Limits(attest_per_second=1))
+    assert set(codes) == {16, 8}
+    assert len(refusals(made)) == codes.count(16)
 
 
 def test_while_nothing_can_sign_agents_are_told_to_come_again(made: TestOffice, tmp_path: Path) -> None:
