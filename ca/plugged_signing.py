@@ -16,10 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca.authorities import Authorities, Slot
-from ca.errors import NotReadyError, PluggedError, StoreConflictError
+from ca.errors import NotKeptError, NotReadyError, PluggedError, StoreConflictError
 from ca.keys import KeyStore
 from ca.phases import Pace, Phase, SlotKind
 from ca.plugged import Plugged, plug_in, read_files
+from ca.signer import Signer
 from ca.signing import KeptSigning, Signing
 from ca.store import KeptAuthorities
 from identity import TrustDomain
@@ -74,6 +75,26 @@ class PluggedSigning:
         if self._signing is None:
             raise NotReadyError("it is starting")
         return self._signing
+
+    def active_issuer(self) -> str:
+        """The id of what signs X.509-SVIDs.
+
+        Raises:
+            NotReadyError: nothing was ever loaded.
+        """
+        return self.now().issuer
+
+    def signer_of(self, issuer: str) -> Signer:
+        """What signs leaves, with its key. What signed before is the operator's again, key and all.
+
+        Raises:
+            NotKeptError: it is another.
+            NotReadyError: nothing was ever loaded.
+        """
+        signing = self.now()
+        if signing.authority is None or issuer != signing.issuer:
+            raise NotKeptError("intermediate", issuer)
+        return signing.authority.intermediate
 
     def refresh(self) -> bool:
         """Look at the files and at what is kept, and say whether anything is another than before. This blocks; any thread may call it.

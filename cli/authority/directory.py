@@ -100,6 +100,7 @@ class AuthorityDirectory:
             settings.rotation,
             istio_clusters=frozenset(cluster.name for cluster in settings.kubernetes if cluster.istio_names),
             jwt_issuer=settings.rest.jwt_issuer,
+            plugged=None if settings.plugged is None else self.within(settings.plugged),
             limits=Limits(attest_per_second=settings.limits.attest, issue_per_second=settings.limits.issue),
         )
 
