@@ -92,12 +92,15 @@ class Metrics(Collector):
                     expiry.add_metric([kind.value, phase.value], (first.not_after - at).total_seconds())
                     life.add_metric([kind.value, phase.value], (first.not_after - first.not_before).total_seconds())
         yield number
-        if not slots and signing.authority is not None:
+        if signing.authority is not None:
+            # Of a plugged-in authority not all are in slots.
             plugged_in = {
                 SlotKind.ROOT: signing.authority.root,
                 SlotKind.INTERMEDIATE: signing.authority.intermediate.certificate,
             }
             for kind, each in plugged_in.items():
+                if any(slot.kind is kind and slot.phase is Phase.ACTIVE for slot in slots):
+                    continue
                 end = each.not_valid_after_utc
                 expiry.add_metric([kind.value, Phase.ACTIVE.value], (end - at).total_seconds())
                 life.add_metric([kind.value, Phase.ACTIVE.value], (end - each.not_valid_before_utc).total_seconds())

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from ca.office import Office
-from ca.readiness import require_ready
+from ca.readiness import Readiness
 from ca.rest.problems import documented
 from ca.rest.words import Answer
 
@@ -18,6 +18,7 @@ class Health(Answer):
 
 def add_health(app: FastAPI, office: Office) -> None:
     """`/healthz` says that the process runs, `/readyz` that it can issue."""
+    readiness = Readiness(office)
 
     @app.get("/healthz", summary="Whether the process runs", tags=["health"])
     async def healthz() -> Health:
@@ -30,5 +31,5 @@ def add_health(app: FastAPI, office: Office) -> None:
         responses=documented("not-ready"),
     )
     async def readyz() -> Health:
-        await require_ready(office)
+        await readiness.require()
         return Health(status="ready")

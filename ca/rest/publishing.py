@@ -55,6 +55,8 @@ def add_bundle(app: FastAPI, office: Office) -> None:
 def add_revocation_lists(app: FastAPI, office: Office) -> None:
     """`/v1/crl`, in DER or PEM."""
     lists = RevocationLists(office.store.inventory, office.signing)
+    # Anybody may ask, and of the threads that wait for the store there are few.
+    reading = asyncio.Semaphore(1)
 
     @app.get(
         "/v1/crl",
@@ -80,7 +82,8 @@ def add_revocation_lists(app: FastAPI, office: Office) -> None:
         media_type = accepted(request.headers.getlist("accept"), (_DER, _PEM))
         if media_type is None:
             raise ProblemError("not-acceptable", f"there are {_DER} and {_PEM}")
-        found = await asyncio.to_thread(lists.of, issuer, at=office.clock())
+        async with reading:
+            found = await asyncio.to_thread(lists.of, issuer, at=office.clock())
         content = found.public_bytes(Encoding.DER if media_type == _DER else Encoding.PEM)
         tag = sha256(content).hexdigest()[:32]
         return versioned(request, content, tag=tag, media_type=media_type, headers={"Vary": "Accept"})

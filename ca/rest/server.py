@@ -20,6 +20,8 @@ from ca.rest.problems import KINDS, MEDIA_TYPE
 __all__ = ["Bounds", "serving"]
 
 _DRAINS = 5
+_GOODBYE = 1.0
+"""How long a client may take to say that it has heard of the end. Many never do."""
 _UNREADABLE = {
     "type": KINDS["request-refused"].uri,
     "code": "request-refused",
@@ -100,12 +102,19 @@ class _Server(uvicorn.Server):
                 sock=listening,
                 ssl=self._tls,
                 ssl_handshake_timeout=None if self._tls is None else self._handshake,
-                ssl_shutdown_timeout=None if self._tls is None else self._handshake,
+                ssl_shutdown_timeout=None if self._tls is None else _GOODBYE,
             )
             for listening in sockets or ()
         ]
         self.started = True
         self._up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # The loop is somebody else's: nothing of ours stays in it.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
     async def up(self, running: "asyncio.Task[None]") -> None:
         """Wait until it answers, or until `running`, which is it, fails."""

@@ -457,6 +457,31 @@ def test_the_last_to_expire_of_an_issuer_counts_intents_and_not_what_was_revoked
     assert store.inventory.last_expiry(["a"]) == {"a": AT + 2 * HOUR}
 
 
+def test_rows_are_counted_as_they_are_found(store: Store) -> None:
+    for ttl in (HOUR, 2 * HOUR, DAY):
+        issue(store, intent(ttl=ttl))
+    store.inventory.intend(intent(), at=AT).result()
+    assert store.inventory.count(InventoryFilter(), at=AT) == 4
+    assert store.inventory.count(InventoryFilter(state=IssuedState.VALID), at=AT + HOUR) == 2
+    assert store.inventory.count(InventoryFilter(expiring_within=3 * HOUR), at=AT) == 2
+    assert store.inventory.count(InventoryFilter(prefix=str(API)), at=AT) == 0
+
+
+def test_a_name_is_overdue_when_all_that_it_has_is_in_the_last_sixth(store: Store) -> None:
+    issue(store, intent(ttl=HOUR))
+    issue(store, replace(intent(API, ttl=DAY), spki_sha256=None))
+    store.inventory.intend(intent(ttl=DAY), at=AT).result()
+    assert store.inventory.names_overdue(at=AT + HOUR * 5 / 6) == 0
+    late = AT + HOUR * 5 / 6 + timedelta(seconds=1)
+    assert store.inventory.names_overdue(at=late) == 1
+    assert store.inventory.names_overdue(at=AT + HOUR) == 0
+    assert store.inventory.names_overdue(at=AT + DAY * 23 / 24) == 1
+    renewed = issue(store, intent(at=late), at=late)
+    assert store.inventory.names_overdue(at=late) == 0
+    store.inventory.revoke(renewed.serial, RevocationReason.UNSPECIFIED, by=BY, at=late).result()
+    assert store.inventory.names_overdue(at=late) == 1
+
+
 def test_a_revocation_stays_as_it_was_and_is_in_the_list_until_the_certificate_expires(store: Store) -> None:
     what = issue(store, intent())
     before = store.inventory.revocations("a1", at=AT)

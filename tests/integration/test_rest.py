@@ -329,3 +329,12 @@ def test_openssl_reads_a_list_and_refuses_by_it(running: Served, tmp_path: Path)
             text=True,
         )
         assert expected in verified.stdout + verified.stderr
+
+
+def test_the_end_of_a_server_is_the_end_of_its_port_and_of_idle_connections(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        idle = connected(running)
+    assert read_until_closed(idle) == b""
+    idle.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 from cryptography import x509
@@ -272,3 +273,15 @@ def test_it_is_not_ready_without_its_store_and_does_not_say_where_that_is(tmp_pa
         answer = made.ask("GET", "/readyz")
         assert problem(answer) == (503, "not-ready")
         assert str(tmp_path) not in answer.text
+
+
+def test_however_many_probe_at_the_same_time_all_are_answered(tmp_path: Path) -> None:
+    with edge(tmp_path) as made:
+
+        async def probes() -> set[int]:
+            transport = httpx.ASGITransport(made.workloads)
+            async with httpx.AsyncClient(transport=transport, base_url="https://ca.example.org") as client:
+                asked = [client.get(path) for path in ("/readyz", "/v1/crl") for _ in range(50)]
+                return {answer.status_code for answer in await asyncio.gather(*asked)}
+
+        assert asyncio.run(probes()) == {200}
