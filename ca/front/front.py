@@ -63,6 +63,7 @@ class Front(Generic[Peer]):
         self._turned_away: set[str] = set()
         self._listening: AbstractServer | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
     @property
     def address(self) -> str:
@@ -104,6 +105,7 @@ class Front(Generic[Peer]):
     async def stop(self) -> None:
         """Shut, and hang up on everybody."""
         await self.shut()
+        self._is_stopping = True
         connections = tuple(self._connections)
         for connection in connections:
             connection.cancel()
@@ -114,6 +116,10 @@ class Front(Generic[Peer]):
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("connections are taken in by tasks")
+        if self._is_stopping:
+            # It was taken in just before the door was shut.
+            writer.transport.abort()
+            return
         self._connections.add(task)
         try:
             await self._take_in(reader, writer)

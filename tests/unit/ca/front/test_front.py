@@ -410,14 +410,15 @@ def test_a_directory_that_is_missing_is_said(tmp_path: Path) -> None:
 # TLS
 
 
-def test_tls_tells_the_certificate_and_the_address() -> None:
+def test_tls_tells_the_certificate_and_the_address_and_follows_what_is_in_use() -> None:
     at = datetime.now(UTC)
-    authority = Authority.create(TD, at=at)
-    server_svid = authority.issue_with_new_key(SpiffeId(TD, "/ca"), at=at, dns_names=("localhost",))
-    workload = authority.issue_with_new_key(SpiffeId(TD, "/web"), at=at)
-    tls = ServerTls(lambda: server_svid, lambda: authority.bundle)
+    authorities = [Authority.create(TD, at=at) for _ in range(2)]
+    servers = [each.issue_with_new_key(SpiffeId(TD, "/ca"), at=at, dns_names=("localhost",)) for each in authorities]
+    turn = 0
+    tls = ServerTls(lambda: servers[turn], lambda: authorities[turn].bundle)
 
     async def scene() -> None:
+        nonlocal turn
         front = Front(TlsDoor("127.0.0.1", 0, tls))
 
         async def describe(peer: object) -> str:
@@ -426,20 +427,24 @@ def test_tls_tells_the_certificate_and_the_address() -> None:
             return f"{peer.address} {serial}"
 
         async with serving(front, describe) as server:
-            bare = grpc.ssl_channel_credentials(authority.bundle.to_pem())
-            shown = grpc.ssl_channel_credentials(
-                authority.bundle.to_pem(), workload.private_key_to_unencrypted_pem(), workload.chain_to_pem()
-            )
             target = server.address.replace("127.0.0.1", "localhost")
-            for credentials, serial in ((bare, None), (shown, workload.leaf.serial_number)):
-                async with grpc.aio.secure_channel(target, credentials) as channel:
-                    answer = await channel.unary_unary("/Test/Who")(b"", timeout=10)
-                    assert answer.decode() == f"127.0.0.1 {serial}"
-                    call = channel.stream_stream("/Test/Echo")()
-                    await call.write(b"x" * 50_000)
-                    assert len(await call.read()) == 50_000
-                    await call.done_writing()
-                    assert await call.read() is grpc.aio.EOF
+            for turn in (0, 1):
+                authority = authorities[turn]
+                workload = authority.issue_with_new_key(SpiffeId(TD, "/web"), at=at)
+                roots = authority.bundle.to_pem()
+                pair = (workload.private_key_to_unencrypted_pem(), workload.chain_to_pem())
+                for credentials, serial in (
+                    (grpc.ssl_channel_credentials(roots), None),
+                    (grpc.ssl_channel_credentials(roots, *pair), workload.leaf.serial_number),
+                ):
+                    async with grpc.aio.secure_channel(target, credentials) as channel:
+                        answer = await channel.unary_unary("/Test/Who")(b"", timeout=10)
+                        assert answer.decode() == f"127.0.0.1 {serial}"
+                        call = channel.stream_stream("/Test/Echo")()
+                        await call.write(b"x" * 50_000)
+                        assert len(await call.read()) == 50_000
+                        await call.done_writing()
+                        assert await call.read() is grpc.aio.EOF
 
     asyncio.run(scene())
 
