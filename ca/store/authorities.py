@@ -102,13 +102,7 @@ class KeptAuthorities:
         """
 
         def work(transaction: Transaction) -> None:
-            here = acknowledgements.c.consumer == consumer
-            row = transaction.read(select(acknowledgements).where(here)).one_or_none()
-            if row is None:
-                transaction.write(insert(acknowledgements).values(consumer=consumer, sequence=sequence, seen=at))
-            else:
-                values = {"sequence": max(sequence, row.sequence), "seen": max(at, row.seen)}
-                transaction.write(update(acknowledgements).where(here).values(values))
+            transaction.acknowledge(consumer, sequence, at)
 
         return self._writer.submit(work)
 

@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Connection, Executable, Table, bindparam, select, update
+from sqlalchemy import Connection, Executable, Table, bindparam, case, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -49,9 +50,11 @@ class Transaction:
         self._rows: defaultdict[Table, list[dict[str, Any]]] = defaultdict(list)
         self._marks: dict[str, datetime] = {}
         self._keys: dict[bytes, str] = {}
+        self._known_keys: dict[bytes, str] = {}
+        self._acknowledged: dict[str, tuple[int, datetime]] = {}
         self._events: list[AuditEvent] = []
         self._latest: datetime | None = None
-        self._known_latest: datetime | None = None
+        self._heads: dict[str, tuple[int, bytes | None]] | None = None
         self._after: list[Callable[[], None]] = []
         self.writes = 0
 
@@ -70,6 +73,12 @@ class Transaction:
             raise _not_to_be_released(serial)
         self.writes += 1
         self._marks[serial] = at
+
+    def acknowledge(self, consumer: str, sequence: int, at: datetime) -> None:
+        """Remember that a consumer holds the bundle of that sequence, unless it is known to hold a later one."""
+        self.writes += 1
+        known, seen = self._acknowledged.get(consumer, (0, at))
+        self._acknowledged[consumer] = (max(known, sequence), max(seen, at))
 
     def audit(self, event: AuditEvent) -> None:
         """Append to the chain, in the order of the calls."""
@@ -93,30 +102,23 @@ class Transaction:
         Raises:
             ClockError: it is.
         """
-        if self._known_latest is None:
-            statement = select(schema.heads.c.value).where(schema.heads.c.name == schema.CLOCK)
-            self._known_latest = schema.to_moment(self._connection.execute(statement).scalar_one())
-        latest = self._known_latest if self._latest is None else max(self._latest, self._known_latest)
-        if at < latest - skew:
-            raise ClockError(at=at, latest=latest)
-        if at > latest:
-            self._latest = at
+        if self._latest is None:
+            self._latest = schema.to_moment(self._head(schema.CLOCK)[0])
+        if at < self._latest - skew:
+            raise ClockError(at=at, latest=self._latest)
+        self._latest = max(self._latest, at)
 
     def require_key_of(self, spki_sha256: bytes, spiffe_id: str) -> None:
         """See that a public key was certified for nobody but `spiffe_id`, and never given up as compromised, and remember it.
 
+        What is kept is asked once for all that share the transaction; it fails as a whole where any of them is refused.
+
         Raises:
-            StoreConflictError: it was.
+            StoreConflictError: it is another's in this transaction.
         """
-        holder = self._keys.setdefault(spki_sha256, spiffe_id)
-        # Not by `read`: rows that are gathered here are in `_keys`, and need not go out one by one.
-        if (
-            holder != spiffe_id
-            or self._connection.execute(_ANOTHERS_KEY, {"key": spki_sha256, "name": spiffe_id}).first()
-        ):
-            raise StoreConflictError(
-                "public key", spki_sha256.hex(), "another name has it, or it was compromised; make a new one"
-            )
+        known = self._known_keys.get(spki_sha256) or self._keys.setdefault(spki_sha256, spiffe_id)
+        if known != spiffe_id:
+            raise _not_to_be_certified(spki_sha256)
 
     def count(self, name: str) -> int:
         """Raise one of the counters and return it."""
@@ -140,24 +142,39 @@ class Transaction:
     def finish(self) -> None:
         """Send what is gathered. The audit goes last: its head is the only row that all need."""
         self._send()
-        if self._latest is not None:
-            self._set_head(schema.CLOCK, schema.to_number(self._latest), None)
-        if not self._events:
-            return
-        found = self._connection.execute(
-            select(schema.heads.c.value, schema.heads.c.hash).where(schema.heads.c.name == schema.AUDIT_HEAD)
-        ).one()
-        head = AuditHead(found.value, bytes(found.hash))
-        rows: list[AuditRow] = []
-        for event in self._events:
-            rows.append(seal(head, event))
-            head = rows[-1].head
-        self._connection.execute(schema.audit.insert(), [audit_values(row) for row in rows])
-        self._set_head(schema.AUDIT_HEAD, head.number, head.hash)
+        if self._acknowledged:
+            # In one order everywhere, as all rows that are changed.
+            held = [
+                {"consumer": consumer, "sequence": sequence, "seen": seen}
+                for consumer, (sequence, seen) in sorted(self._acknowledged.items())
+            ]
+            self._connection.execute(_ACKNOWLEDGE[self._connection.dialect.name], held)
+        changed = []
+        if self._events:
+            number, digest = self._head(schema.AUDIT_HEAD)
+            head = AuditHead(number, digest or b"")
+            rows: list[AuditRow] = []
+            for event in self._events:
+                rows.append(seal(head, event))
+                head = rows[-1].head
+            self._connection.execute(_APPEND[schema.audit], [audit_values(row) for row in rows])
+            changed.append({"which": schema.AUDIT_HEAD, "to": head.number, "digest": head.hash})
+        if self._latest is not None and (latest := schema.to_number(self._latest)) != self._head(schema.CLOCK)[0]:
+            changed.append({"which": schema.CLOCK, "to": latest, "digest": None})
+        if changed:
+            self._connection.execute(_SET_HEAD, changed)
+
+    def _head(self, name: str) -> tuple[int, bytes | None]:
+        """The clock or the end of the audit, as this transaction found them; both are read at once."""
+        if self._heads is None:
+            rows = self._connection.execute(_HEADS)
+            self._heads = {row.name: (row.value, None if row.hash is None else bytes(row.hash)) for row in rows}
+        return self._heads[name]
 
     def _send(self) -> None:
+        self._require_keys()
         for table, rows in self._rows.items():
-            self._connection.execute(table.insert(), rows)
+            self._connection.execute(_APPEND[table], rows)
         self._rows.clear()
         if self._marks:
             marks = [{"which": serial, "at": at} for serial, at in self._marks.items()]
@@ -166,12 +183,28 @@ class Transaction:
                 # Which of them it was is seen when each is done by itself.
                 raise _SpoiledError from _not_to_be_released(marks[0]["which"])
 
-    def _set_head(self, name: str, value: int, digest: bytes | None) -> None:
-        self._connection.execute(
-            update(schema.heads).where(schema.heads.c.name == name).values(value=value, hash=digest)
-        )
+    def _require_keys(self) -> None:
+        asked, self._keys = self._keys, {}
+        self._known_keys.update(asked)
+        if not asked:
+            return
+        for row in self._connection.execute(_HOLDERS, {"keys": list(asked)}):
+            key = bytes(row.spki_sha256)
+            if row.spiffe_id != asked[key] or row.revoked_reason == RevocationReason.KEY_COMPROMISE.value:
+                # Which of them it was is seen when each is done by itself.
+                raise _SpoiledError from _not_to_be_certified(key)
 
 
+# Made once: making a statement, and finding what it compiles to, takes longer than the database does.
+_APPEND = {table: table.insert() for table in schema.metadata.tables.values()}
+_HEADS = select(schema.heads.c.name, schema.heads.c.value, schema.heads.c.hash).where(
+    schema.heads.c.name.in_([schema.CLOCK, schema.AUDIT_HEAD])
+)
+_SET_HEAD = (
+    update(schema.heads)
+    .where(schema.heads.c.name == bindparam("which"))
+    .values(value=bindparam("to"), hash=bindparam("digest"))
+)
 _RELEASE = (
     update(schema.issued)
     .where(
@@ -183,15 +216,28 @@ _RELEASE = (
 )
 
 
-_ANOTHERS_KEY = (
-    select(schema.issued.c.number)
-    .where(
-        schema.issued.c.spki_sha256 == bindparam("key"),
-        (schema.issued.c.spiffe_id != bindparam("name"))
-        | (schema.issued.c.revoked_reason == RevocationReason.KEY_COMPROMISE.value),
-    )
-    .limit(1)
+def _acknowledge(insert: Callable[[Table], Any]) -> Executable:
+    kept = schema.acknowledgements.c
+    statement = insert(schema.acknowledgements)
+    given = statement.excluded
+    later = {
+        column.name: case((given[column.name] > column, given[column.name]), else_=column)
+        for column in (kept.sequence, kept.seen)
+    }
+    return cast("Executable", statement.on_conflict_do_update(index_elements=[kept.consumer], set_=later))
+
+
+_ACKNOWLEDGE = {"sqlite": _acknowledge(sqlite.insert), "postgresql": _acknowledge(postgresql.insert)}
+
+_HOLDERS = select(schema.issued.c.spki_sha256, schema.issued.c.spiffe_id, schema.issued.c.revoked_reason).where(
+    schema.issued.c.spki_sha256.in_(bindparam("keys", expanding=True))
 )
+
+
+def _not_to_be_certified(spki_sha256: bytes) -> StoreConflictError:
+    return StoreConflictError(
+        "public key", spki_sha256.hex(), "another name has it, or it was compromised; make a new one"
+    )
 
 
 def _not_to_be_released(serial: object) -> StoreConflictError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import logging
 import resource
 import signal
@@ -9,6 +10,8 @@ import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+
+import uvloop
 
 from ca.attestation import KubernetesAttestor
 from ca.counting import Counters
@@ -49,7 +52,7 @@ def serve(directory: AuthorityDirectory) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with directory.store() as store:
         office = directory.office(store)
-        asyncio.run(_Serving(directory, office).run())
+        uvloop.run(_Serving(directory, office).run())
 
 
 class _Serving:
@@ -99,6 +102,9 @@ class _Serving:
         await self._serve_http(edges, own, tokens)
         await self._serve_streams(edges, federation)
         await self._serve_istio(edges, own, tokens)
+        # What was loaded to get here stays: the collector need not go over it again and again while requests are answered.
+        gc.collect()
+        gc.freeze()
         _logger.info("serving %s: bundle %d", office.trust_domain, office.signing.now().bundle.sequence)
         await self._stop.wait()
         _logger.info("draining")

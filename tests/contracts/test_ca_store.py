@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -112,7 +113,16 @@ def entry(spiffe_id: SpiffeId = WEB, *texts: str) -> Entry:
 
 def intent(spiffe_id: SpiffeId = WEB, *, ttl: timedelta = HOUR, issuer: str = "a1", at: datetime = AT) -> Intent:
     return Intent(
-        uuid4().hex, spiffe_id, IssuedKind.X509, issuer, at, at + ttl, bytes(32), None, "spiffe://example.org/caller"
+        uuid4().hex,
+        spiffe_id,
+        IssuedKind.X509,
+        issuer,
+        at,
+        at + ttl,
+        # One key a name: no other may have it.
+        sha256(str(spiffe_id).encode()).digest(),
+        None,
+        "spiffe://example.org/caller",
     )
 
 
@@ -391,6 +401,45 @@ def test_many_tasks_of_an_event_loop_wait_for_one_commit_together(store: Store) 
     assert store.audit.verify().number == 200
 
 
+def test_a_key_is_one_names_whether_it_was_asked_for_before_or_at_the_same_time(store: Store) -> None:
+    first, again, others = (intent(name) for name in (WEB, WEB, API))
+    key = first.spki_sha256
+    issue(store, first)
+    issue(store, again)
+    with pytest.raises(StoreConflictError, match="public key"):
+        store.inventory.intend(replace(others, spki_sha256=key), at=AT).result()
+
+    # Together: one commit for all, and only those who may not are told so.
+    keys = [bytes([number]) * 32 for number in range(1, 9)]
+    asked = [replace(intent(name), spki_sha256=key) for key in keys for name in (WEB, API)]
+    good = [replace(intent(WEB), spki_sha256=bytes([100 + number]) * 32) for number in range(20)]
+    pending = [store.inventory.intend(each, at=AT) for each in (*asked, *good)]
+    outcomes = []
+    for each in pending:
+        try:
+            each.result()
+            outcomes.append(True)
+        except StoreConflictError:
+            outcomes.append(False)
+    assert outcomes[len(asked) :] == [True] * len(good)
+    assert [sum(outcomes[2 * number : 2 * number + 2]) for number in range(len(keys))] == [1] * len(keys)
+
+
+def test_a_compromised_key_is_nobodys_any_more(store: Store) -> None:
+    what = issue(store, intent(WEB))
+    store.inventory.revoke(what.serial, RevocationReason.KEY_COMPROMISE, by=BY, at=AT).result()
+    with pytest.raises(StoreConflictError, match="public key"):
+        store.inventory.intend(intent(WEB), at=AT).result()
+    issue(store, replace(intent(WEB), spki_sha256=bytes(32)))
+
+
+def test_many_consumers_are_remembered_in_one_commit_and_never_taken_back(store: Store) -> None:
+    for sequence, at in ((3, AT), (2, AT + HOUR)):
+        for pending in [store.authorities.acknowledge(f"c{n}", sequence, at=at) for n in range(40)]:
+            pending.result()
+    assert store.authorities.acknowledged(since=AT + HOUR) == {f"c{n}": 3 for n in range(40)}
+
+
 def test_the_inventory_is_found_by_what_is_asked(store: Store) -> None:
     random = Random(5)
     everything = []
@@ -401,7 +450,7 @@ def test_the_inventory_is_found_by_what_is_asked(store: Store) -> None:
         if random.random() < 0.8:
             store.inventory.complete(what, at=at).result()
         if random.random() < 0.2:
-            store.inventory.revoke(what.serial, RevocationReason.KEY_COMPROMISE, by=BY, at=at).result()
+            store.inventory.revoke(what.serial, RevocationReason.SUPERSEDED, by=BY, at=at).result()
         everything.append(store.inventory.get(what.serial))
     now = AT + 90 * timedelta(minutes=1)
     for wanted in (
