@@ -39,7 +39,7 @@ demo: $(READY) ## real Envoys, real mTLS, a dozen requests, decided by ordinary 
 	@$(BIN)/meshward demo
 
 test: $(READY) ## every test, with real Envoys
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 differential: $(READY) ## policies as a real Envoy's own filters, N pairs: make differential N=200000
 	MESHWARD_DIFFERENTIAL_PAIRS=$(or $(N),200000) $(BIN)/pytest -q -s tests/differential/test_differential.py

@@ -23,7 +23,7 @@ from ca.phases import SlotKind
 from ca.rotation import hurried
 from ca.selector import Selector
 from ca.store import Store
-from identity import SpiffeId, TrustDomain
+from identity import PrivateKey, SpiffeId, TrustDomain
 
 AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TD = TrustDomain("example.org")
@@ -138,7 +138,7 @@ def caller(*selectors: str, name: str = "unix:uid:1000", attestor: Attestor = At
     return Caller(attestor, name, frozenset(map(Selector.parse, selectors)))
 
 
-def csr(key: ec.EllipticCurvePrivateKey | None = None, *, spiffe_id: SpiffeId | None = None) -> bytes:
+def csr(key: PrivateKey | None = None, *, spiffe_id: SpiffeId | None = None) -> bytes:
     """A request in PEM, by default of a new key and for no name."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     if spiffe_id is not None:
