@@ -171,6 +171,7 @@ def test_an_alert_is_as_prometheus_reads_it(rule: dict[str, object]) -> None:
     assert isinstance(annotations, dict)
     assert set(annotations) == {"summary", "description", "runbook_url"}
     assert annotations["runbook_url"] == f"docs/ca.md#{str(rule['alert']).lower()}"
+    assert f"\n### {rule['alert']}\n" in (ROOT / "docs" / "ca.md").read_text()
     said = str(rule["expr"])
     assert said.count("(") == said.count(")")
     assert said.count("{") == said.count("}")
