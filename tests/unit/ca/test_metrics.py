@@ -18,7 +18,8 @@ from ca.own_svid import OwnSvid
 from ca.phases import SlotKind
 from tests.unit.ca.offices import AT, BY, WEB, TestOffice, caller, office
 
-RULES = Path(__file__).parents[3] / "deploy/prometheus/meshward-ca.rules.yaml"
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "deploy/prometheus/meshward-ca.rules.yaml"
 USER = caller("unix:uid:1000")
 Samples = Mapping[str, float]
 
