@@ -32,15 +32,14 @@ class Metrics(Collector):
     `own` is what the authority's servers show, where they show something.
     """
 
-    def __init__(self, office: Office, counters: Counters, *, own: Callable[[], X509Svid] | None = None) -> None:
+    def __init__(self, office: Office, *, own: Callable[[], X509Svid] | None = None) -> None:
         self._office = office
-        self._counters = counters
         self._own = own
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
         at = self._office.clock()
-        yield from _counted(self._counters)
+        yield from _counted(self._office.counters)
         yield from self._authorities(at)
         yield from self._rotation(at)
         failures = [self._office.watcher.failure, self._office.supervisor.failure]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ca.changes import Changes
 from ca.consumers import Consumers
+from ca.counting import Counters
 from ca.entitlements import Entitlements
 from ca.issuance import Issuance
 from ca.keys import KeyStore
@@ -34,7 +35,8 @@ def now() -> datetime:
 class Office:
     """One replica of an authority, without its edges. It belongs to one event loop.
 
-    `issuance` answers who asks, `supervisor` and `watcher` are to run beside it, and `changes` tells streams when to look again.
+    `issuance` answers who asks, `supervisor` and `watcher` are to run beside it, and `changes` tells streams when to look again. Edges
+    say in `counters` what they did.
     """
 
     trust_domain: TrustDomain
@@ -46,6 +48,7 @@ class Office:
     consumers: Consumers
     changes: Changes
     limits: Limits
+    counters: Counters
     supervisor: Supervisor
     watcher: Watcher
     clock: Clock
@@ -97,6 +100,7 @@ class Office:
             consumers=consumers,
             changes=changes,
             limits=limits or Limits(),
+            counters=Counters(),
             supervisor=Supervisor(
                 store,
                 keys,

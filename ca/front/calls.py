@@ -37,6 +37,10 @@ class RefusedCallError(Exception):
         return cls(Refusal(RefusalKind.MALFORMED, code, text))
 
 
+def _uncounted(_: str) -> None:
+    """Nobody wants to know."""
+
+
 async def _as_is(error: AuthorityError, _context: Context) -> Refusal:
     return refusal_of(error)
 
@@ -46,7 +50,7 @@ class Service:
     """A service: its full name, its methods, and where its messages are described, for reflection.
 
     Methods take and give bytes, so that bytes which are no message are answered and end in no traceback. `refused` says what is heard
-    of an error of the authority's.
+    of an error of the authority's, and `count` is told the code of everything that is refused.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Service:
     server_streaming: Mapping[str, ServerStreaming] = field(default_factory=dict)
     streaming: Mapping[str, Streaming] = field(default_factory=dict)
     refused: Callable[[AuthorityError, Context], Awaitable[Refusal]] = _as_is
+    count: Callable[[str], None] = _uncounted
     pool: DescriptorPool = field(default_factory=Default)
 
 
@@ -121,21 +126,21 @@ class Calls:
         try:
             await work
         except RefusedCallError as error:
-            await _abort(context, error.refusal)
+            await self._abort(context, error.refusal)
         except AuthorityError as error:
             refusal = await self._service.refused(error, context)
             if refusal.kind is RefusalKind.INTERNAL:
                 _logger.exception("a call of %s failed", self._service.name)
-            await _abort(context, refusal)
+            await self._abort(context, refusal)
         except grpc.aio.AbortError:
             raise
         except Exception:  # what nobody foresaw refuses, and says so where the operator looks
             _logger.exception("a call of %s failed", self._service.name)
-            await _abort(context, _INTERNAL)
+            await self._abort(context, _INTERNAL)
 
-
-async def _abort(context: Context, refusal: Refusal) -> None:
-    await context.abort(_CODES[refusal.kind.grpc], refusal.text)
+    async def _abort(self, context: Context, refusal: Refusal) -> None:
+        self._service.count(refusal.code)
+        await context.abort(_CODES[refusal.kind.grpc], refusal.text)
 
 
 _INTERNAL = Refusal(RefusalKind.INTERNAL, "internal", "the authority could not do it; its log says why")

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import perf_counter
 from typing import Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,6 +26,7 @@ from ca.errors import (
     StoreError,
 )
 from ca.front import Context, Front, RefusedCallError, Service, TlsPeer
+from ca.inventory import IssuedKind
 from ca.issuance import IssuedX509
 from ca.istio.ca_pb2 import DESCRIPTOR, IstioCertificateRequest, IstioCertificateResponse
 from ca.istio.impersonation import Impersonation
@@ -37,6 +39,7 @@ __all__ = ["SERVICE", "CertificateService", "TokenAttestor"]
 _logger = logging.getLogger("meshward.ca")
 
 SERVICE: str = DESCRIPTOR.services_by_name["IstioCertificateService"].full_name
+EDGE = "istio"
 _ACTION = "istio certificate"
 _BEARER = "Bearer "
 _IMPERSONATED = "ImpersonatedIdentity"
@@ -79,7 +82,11 @@ class CertificateService:
 
     def service(self) -> Service:
         """Its one method."""
-        return Service(name=SERVICE, unary={"CreateCertificate": self._create_certificate})
+        return Service(
+            name=SERVICE,
+            unary={"CreateCertificate": self._create_certificate},
+            count=lambda code: self._office.counters.refused(EDGE, code),
+        )
 
     async def _create_certificate(self, question: bytes, context: Context) -> bytes:
         asking = _Asking()
@@ -89,7 +96,7 @@ class CertificateService:
             raise RefusedCallError(await self._refusal(error, asking)) from error
 
     async def _answer(self, question: bytes, context: Context, asking: "_Asking") -> bytes:
-        at = self._office.clock()
+        started, at = perf_counter(), self._office.clock()
         peer = self._front.peer(context)
         asking.who = peer.address
         # Before anything of what it shows is computed.
@@ -112,6 +119,8 @@ class CertificateService:
         )
         # Whoever takes the answer has the roots that are in it.
         self._office.consumers.holds(consumer, issued.signing.bundle.sequence or 0, at=at)
+        self._office.counters.issued(EDGE, IssuedKind.X509)
+        self._office.counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
         return IstioCertificateResponse(cert_chain=_laid_out(issued)).SerializeToString()
 
     async def _authenticated(self, peer: TlsPeer, metadata: Iterable[tuple[str, str | bytes]], at: datetime) -> Caller:

@@ -6,7 +6,6 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from ca.counting import Counters
 from ca.metrics import Metrics
 from ca.office import Office
 from ca.rest.application import framed
@@ -24,7 +23,7 @@ __all__ = ["EDGE", "AdminToken", "admin_app"]
 EDGE = "rest-admin"
 
 
-def admin_app(office: Office, counters: Counters, metrics: Metrics, *, token: AdminToken | None = None) -> FastAPI:
+def admin_app(office: Office, metrics: Metrics, *, token: AdminToken | None = None) -> FastAPI:
     """What operators ask, by an SVID of an entry for admins or by the admin token whose hash is `token`.
 
     `/metrics`, `/healthz` and `/readyz` are for whoever reaches the listener: what they tell names nobody.
@@ -40,7 +39,7 @@ def admin_app(office: Office, counters: Counters, metrics: Metrics, *, token: Ad
         "`Authorization: Bearer` and the admin token, or by the certificate of the connection, if its entry is one for admins. "
         "Problems are RFC 9457; their codes are stable.",
         edge=EDGE,
-        counters=counters,
+        counters=office.counters,
         before=before,
     )
     app.state.managing = Managing(office, token)

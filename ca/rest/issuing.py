@@ -11,7 +11,6 @@ from fastapi import FastAPI, Header, Request, Response
 from pydantic import AwareDatetime, Field
 
 from ca.attestation import Attestor, Caller
-from ca.counting import Counters
 from ca.csr import MAX_CSR, read_csr
 from ca.errors import CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
 from ca.inventory import IssuedKind
@@ -104,7 +103,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def add_issuing(app: FastAPI, office: Office, counters: Counters, asking: Asking) -> None:
+def add_issuing(app: FastAPI, office: Office, asking: Asking) -> None:
     """Both routes."""
 
     @app.post(
@@ -134,8 +133,8 @@ def add_issuing(app: FastAPI, office: Office, counters: Counters, asking: Asking
         answer = _x509_answer(issued)
         _note_consumer(office, caller, issued, at)
         response.headers["Cache-Control"] = "no-store"
-        counters.issued(EDGE, IssuedKind.X509)
-        counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
+        office.counters.issued(EDGE, IssuedKind.X509)
+        office.counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
         return answer
 
     @app.post(
@@ -155,8 +154,8 @@ def add_issuing(app: FastAPI, office: Office, counters: Counters, asking: Asking
             entry = office.entitlements.one(caller, wanted)
             minted = await office.issuance.jwt_svid(caller, entry, tuple(asked.audience), at=at, ttl=seconds(asked.ttl))
         response.headers["Cache-Control"] = "no-store"
-        counters.issued(EDGE, IssuedKind.JWT)
-        counters.seconds(EDGE, IssuedKind.JWT, perf_counter() - started)
+        office.counters.issued(EDGE, IssuedKind.JWT)
+        office.counters.seconds(EDGE, IssuedKind.JWT, perf_counter() - started)
         return JwtAnswer(
             spiffe_id=str(minted.planned.spiffe_id),
             id=minted.planned.id,

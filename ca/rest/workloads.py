@@ -2,7 +2,6 @@
 
 from fastapi import FastAPI, Request
 
-from ca.counting import Counters
 from ca.office import Office
 from ca.rest.application import framed
 from ca.rest.asking import Asking, TokenAttestor, peer_of
@@ -14,9 +13,7 @@ from ca.rest.publishing import add_bundle, add_revocation_lists
 __all__ = ["workloads_app"]
 
 
-def workloads_app(
-    office: Office, counters: Counters, *, tokens: TokenAttestor | None = None, openid: OpenId | None = None
-) -> FastAPI:
+def workloads_app(office: Office, *, tokens: TokenAttestor | None = None, openid: OpenId | None = None) -> FastAPI:
     """What workloads ask. `tokens` verifies tokens of service accounts; keys of JWT-SVIDs are found by `openid` where it is given."""
 
     def before(request: Request) -> None:
@@ -29,10 +26,10 @@ def workloads_app(
         "X.509-SVIDs and JWT-SVIDs for whoever shows who it is: by `Authorization: Bearer` and a join token or a Kubernetes service "
         "account's token, or by the certificate of the connection. Problems are RFC 9457; their codes are stable.",
         edge=EDGE,
-        counters=counters,
+        counters=office.counters,
         before=before,
     )
-    add_issuing(app, office, counters, Asking(office, tokens))
+    add_issuing(app, office, Asking(office, tokens))
     add_bundle(app, office)
     add_revocation_lists(app, office)
     if openid is not None:

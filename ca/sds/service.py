@@ -18,6 +18,7 @@ __all__ = ["SecretDiscovery"]
 
 _logger = logging.getLogger("meshward.ca")
 
+EDGE = "sds"
 _NAME = sds_pb2.DESCRIPTOR.services_by_name["SecretDiscoveryService"].full_name
 _DISABLED = "disable_spiffe_cert_validation"
 _MOST_OF_NODE = 256
@@ -45,6 +46,7 @@ class SecretDiscovery:
                 "DeltaSecrets": lambda context: self._stream(context, Differences()),
             },
             refused=self._refused,
+            count=lambda code: self._office.counters.refused(EDGE, code),
         )
 
     async def _fetch(self, request: bytes, context: Context) -> bytes:

@@ -8,10 +8,12 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import perf_counter
 
 from ca.attestation import Caller
 from ca.entries import Entry
 from ca.errors import AuthorityError, NotKeptError, RecheckError
+from ca.inventory import IssuedKind
 from ca.issuance import IssuedX509
 from ca.office import Office
 from ca.renewing import HALF, renewal_at
@@ -19,6 +21,8 @@ from identity import Bundle, SvidVerificationError, X509Svid, verify_x509_svid
 
 __all__ = ["HeldSvid", "KeptSvids"]
 
+EDGE = "streams"
+"""SDS and the Workload API share what they issue, and count it as one."""
 _logger = logging.getLogger("meshward.ca")
 
 _AGAIN = timedelta(seconds=5)
@@ -118,7 +122,10 @@ class KeptSvids:
     async def _issue(self, key: _Key, caller: Caller, entry: Entry) -> HeldSvid:
         self._office.limits.issuing(caller)
         at = self._office.clock()
+        started = perf_counter()
         issued = await self._office.issuance.x509_svid_with_key(caller, entry, at=at)
+        self._office.counters.issued(EDGE, IssuedKind.X509)
+        self._office.counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
         held = HeldSvid(issued.svid, entry, issued.signing.issuer, self._due(issued, at))
         self._held[key] = held
         self._held.move_to_end(key)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ca.entries import Entry
 from ca.errors import AuthorityError, EntitlementFault, NotEntitledError
 from ca.front import Context, Front, RefusedCallError, Service, UnixPeer
+from ca.inventory import IssuedKind
 from ca.refusals import Refusal, RefusalKind
 from ca.streams import HeldSvid, Holding, Moment, Refusing, Streams
 from ca.workload_api.messages import MESSAGES, POOL, SERVICE, parse
@@ -25,6 +27,7 @@ from identity import (
 
 __all__ = ["WorkloadApi"]
 
+EDGE = "workload-api"
 _HEADER = "workload.spiffe.io"
 _MOST_AUDIENCES = 32
 
@@ -53,6 +56,7 @@ class WorkloadApi:
                 "FetchJWTBundles": self._streaming("FetchJWTBundles", self._jwt_bundles),
             },
             refused=self._refused,
+            count=lambda code: self._office.counters.refused(EDGE, code),
             pool=POOL,
         )
 
@@ -135,7 +139,10 @@ class WorkloadApi:
         svids = []
         for entry in entries:
             self._office.limits.issuing(moment.caller)
+            started = perf_counter()
             minted = await self._office.issuance.jwt_svid(moment.caller, entry, audience, at=self._office.clock())
+            self._office.counters.issued(EDGE, IssuedKind.JWT)
+            self._office.counters.seconds(EDGE, IssuedKind.JWT, perf_counter() - started)
             svids.append({"spiffe_id": str(entry.spiffe_id), "svid": minted.token, "hint": entry.hint})
         answer: bytes = MESSAGES["FetchJWTSVID"](svids=svids).SerializeToString()
         return answer

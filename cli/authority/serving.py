@@ -14,7 +14,6 @@ from datetime import timedelta
 import uvloop
 
 from ca.attestation import KubernetesAttestor
-from ca.counting import Counters
 from ca.federation import Federation
 from ca.front.tls import ServerTls
 from ca.istio.server import istio_server
@@ -62,7 +61,6 @@ class _Serving:
         self._directory = directory
         self._settings = directory.settings
         self._office = office
-        self._counters = Counters()
         self._stop = asyncio.Event()
         self._beside: list[asyncio.Task[None]] = []
 
@@ -115,15 +113,15 @@ class _Serving:
         if rest.listen is not None:
             openid = None if rest.jwt_issuer is None else _openid(rest.jwt_issuer)
             attest = None if tokens is None else lambda token: tokens.attest(token, at=office.clock())
-            app = workloads_app(office, self._counters, tokens=attest, openid=openid)
+            app = workloads_app(office, tokens=attest, openid=openid)
             listening = _listening(rest.listen)
             await edges.enter_async_context(serving(app, listening, tls=tls.context))
             _logger.info("workloads ask at https://%s", _name(listening))
         if rest.admin is not None:
             token = None if rest.admin_token_sha256 is None else AdminToken(bytes.fromhex(rest.admin_token_sha256))
-            metrics = Metrics(office, self._counters, own=lambda: own.current)
+            metrics = Metrics(office, own=lambda: own.current)
             listening = _listening(rest.admin)
-            admin = admin_app(office, self._counters, metrics, token=token)
+            admin = admin_app(office, metrics, token=token)
             await edges.enter_async_context(serving(admin, listening, tls=tls.context))
             _logger.info("operators ask at https://%s", _name(listening))
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 
-from ca.counting import Counters
 from ca.front.tls import ServerTls, load_svid
 from ca.joining import new_join_token
 from ca.limits import Limits
@@ -72,12 +71,12 @@ def served(directory: Path, *, bounds: Bounds | None = None) -> Iterator[Served]
         loop, stop, up = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
         async def run() -> None:
-            counters, own = Counters(), OwnSvid(made.office, dns_names=("localhost",))
+            own = OwnSvid(made.office, dns_names=("localhost",))
             await own.renew()
             tls = ServerTls(lambda: own.current, lambda: made.office.signing.now().bundle, protocols=("http/1.1",))
-            metrics = Metrics(made.office, counters, own=lambda: own.current)
-            workloads = workloads_app(made.office, counters)
-            admin = admin_app(made.office, counters, metrics, token=AdminToken.of(ADMIN))
+            metrics = Metrics(made.office, own=lambda: own.current)
+            workloads = workloads_app(made.office)
+            admin = admin_app(made.office, metrics, token=AdminToken.of(ADMIN))
             async with (
                 serving(workloads, listening[0], tls=tls.context, bounds=bounds),
                 serving(admin, listening[1], tls=tls.context, bounds=bounds),

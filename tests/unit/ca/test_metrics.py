@@ -11,7 +11,6 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ca.counting import Counters
 from ca.errors import KeyStoreError
 from ca.inventory import IssuedKind
 from ca.metrics import Metrics
@@ -19,7 +18,8 @@ from ca.own_svid import OwnSvid
 from ca.phases import SlotKind
 from tests.unit.ca.offices import AT, BY, WEB, TestOffice, caller, office
 
-RULES = Path(__file__).parents[3] / "deploy/prometheus/meshward-ca.rules.yaml"
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "deploy/prometheus/meshward-ca.rules.yaml"
 USER = caller("unix:uid:1000")
 Samples = Mapping[str, float]
 
@@ -31,11 +31,11 @@ def made(tmp_path: Path) -> Iterator[TestOffice]:
         yield made
 
 
-def told(made: TestOffice, counters: Counters | None = None, *, own: OwnSvid | None = None) -> Samples:
+def told(made: TestOffice, *, own: OwnSvid | None = None) -> Samples:
     """Each sample by its name and the values of its labels."""
     registry = CollectorRegistry()
     shown = None if own is None else lambda: own.current
-    registry.register(Metrics(made.office, counters or Counters(), own=shown))
+    registry.register(Metrics(made.office, own=shown))
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {
         ",".join([sample.name, *(value for _, value in sorted(sample.labels.items()))]): sample.value
@@ -46,7 +46,7 @@ def told(made: TestOffice, counters: Counters | None = None, *, own: OwnSvid | N
 
 def everything(made: TestOffice) -> Samples:
     """All that there may be: with something counted, something waited for, and a certificate of its own."""
-    counters, own = Counters(), OwnSvid(made.office)
+    counters, own = made.office.counters, OwnSvid(made.office)
     asyncio.run(own.renew())
     counters.issued("rest", IssuedKind.X509)
     counters.seconds("rest", IssuedKind.X509, 0.002)
@@ -55,17 +55,17 @@ def everything(made: TestOffice) -> Samples:
     made.office.supervisor.hurry(SlotKind.ROOT, by=BY)
     made.office.signing.refresh()
     made.office.supervisor.waiting = made.office.supervisor.advance()
-    return told(made, counters, own=own)
+    return told(made, own=own)
 
 
 def test_what_the_edges_count_is_told(made: TestOffice) -> None:
-    counters = Counters()
+    counters = made.office.counters
     for seconds in (0.001, 0.002, 7.0):
         counters.issued("sds", IssuedKind.X509)
         counters.seconds("sds", IssuedKind.X509, seconds)
     counters.issued("rest", IssuedKind.JWT)
     counters.refused("rest", "limited")
-    samples = told(made, counters)
+    samples = told(made)
     assert samples["meshward_ca_issued_total,sds,x509-svid"] == 3
     assert samples["meshward_ca_issued_total,rest,jwt-svid"] == 1
     assert samples["meshward_ca_refused_total,limited,rest"] == 1
@@ -172,6 +172,7 @@ def test_an_alert_is_as_prometheus_reads_it(rule: dict[str, object]) -> None:
     assert isinstance(annotations, dict)
     assert set(annotations) == {"summary", "description", "runbook_url"}
     assert annotations["runbook_url"] == f"docs/ca.md#{str(rule['alert']).lower()}"
+    assert f"\n### {rule['alert']}\n" in (ROOT / "docs" / "ca.md").read_text()
     said = str(rule["expr"])
     assert said.count("(") == said.count(")")
     assert said.count("{") == said.count("}")

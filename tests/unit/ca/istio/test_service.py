@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from ca.attestation import Caller, KubernetesAttestor
 from ca.audit import AuditEvent, Outcome
 from ca.front import Front, TlsPeer
-from ca.inventory import RevocationReason
+from ca.inventory import IssuedKind, RevocationReason
 from ca.issuance import IssuedX509
 from ca.istio.service import CertificateService
 from ca.limits import Limits
@@ -106,6 +106,15 @@ def test_who_takes_an_answer_is_known_to_hold_its_roots(made: TestOffice, tmp_pa
     sequence = made.office.signing.now().bundle.sequence
     made.office.store.audit.append(AuditEvent(AT, BY, "x", Outcome.DONE)).result()  # what came before it is written
     assert made.office.consumers.acknowledged(at=AT) == {"istio:k8s:east:shop:web/u-1": sequence}
+
+
+def test_what_was_issued_and_refused_is_counted(made: TestOffice, tmp_path: Path) -> None:
+    ask(made, tmp_path, csr(spiffe_id=WEB), token=TOKEN)
+    ask(made, tmp_path, csr(spiffe_id=WEB), token="a.b.c")  # noqa: S106  # none
+    counters = made.office.counters
+    assert counters.issued_by == {("istio", IssuedKind.X509): 1}
+    assert counters.refused_by == {("istio", "unauthenticated"): 1}
+    assert sum(counters.times["istio", IssuedKind.X509]) == 1
 
 
 def test_a_request_without_a_name_is_for_the_callers_own(made: TestOffice, tmp_path: Path) -> None:

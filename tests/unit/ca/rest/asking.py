@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ca.counting import Counters
 from ca.limits import Limits
 from ca.metrics import Metrics
 from ca.office import Office
@@ -38,14 +37,13 @@ class Edge:
     """An office and both of its applications."""
 
     made: TestOffice
-    counters: Counters
     workloads: FastAPI
 
     @cached_property
     def admin(self) -> FastAPI:
         # Made when it is needed: a framework takes its time.
-        metrics = Metrics(self.office, self.counters)
-        return admin_app(self.office, self.counters, metrics, token=AdminToken.of(ADMIN))
+        metrics = Metrics(self.office)
+        return admin_app(self.office, metrics, token=AdminToken.of(ADMIN))
 
     @property
     def office(self) -> Office:
@@ -84,11 +82,9 @@ def edge(
     with office(directory, jwt_issuer=None if openid is None else openid.issuer, **more) as made:
         unlimited = Limits(attest_per_second=10**6, issue_per_second=10**6)
         made = replace(made, office=replace(made.office, limits=limits or unlimited))  # noqa: PLW2901  # the same with limits
-        counters = Counters()
         yield Edge(
             made,
-            counters,
-            workloads_app(made.office, counters, tokens=tokens, openid=openid),
+            workloads_app(made.office, tokens=tokens, openid=openid),
         )
 
 

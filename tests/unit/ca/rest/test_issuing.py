@@ -84,7 +84,7 @@ def test_a_key_is_certified_and_all_that_a_peer_needs_comes_with_it(made: Edge) 
     assert said["expires"] == "2030-01-01T12:10:00Z"
     assert said["bundle"] == {"trust_domain": TD.name, "sequence": bundle.sequence, "pem": bundle.to_pem().decode()}
     assert answer.headers["cache-control"] == "no-store"
-    assert made.counters.issued_by == {("rest", IssuedKind.X509): 1}
+    assert made.office.counters.issued_by == {("rest", IssuedKind.X509): 1}
 
 
 def test_a_token_is_made_for_its_audience(made: Edge) -> None:
@@ -505,7 +505,7 @@ def test_what_nobody_foresaw_is_said_without_a_word_of_it(made: Edge, caplog: py
     async def unforeseen(_: str) -> Caller:
         raise ZeroDivisionError("the secret of the house")
 
-    app = workloads_app(made.office, made.counters, tokens=unforeseen)
+    app = workloads_app(made.office, tokens=unforeseen)
     answer = asking.asked(app, "POST", "/v1/x509-svid", json={"csr": csr().decode()}, headers=bearer("a.b"))
     assert problem(answer) == (500, "internal")
     assert "secret" not in answer.text
