@@ -70,8 +70,8 @@ def to_asked(request: external_auth_pb2.CheckRequest) -> Asked:
             reads as an absent one, which would satisfy every `not…`.
     """
     context = request.attributes
-    source = _peer(context.source.SerializeToString(), "source")
-    target = _peer(context.destination.SerializeToString(), "destination")
+    source = _peer_of(context.source, "source")
+    target = _peer_of(context.destination, "destination")
     source_ip = source.ip
     extensions = context.context_extensions
     # One that is given and empty is unknown, not absent: whoever set it meant to name one.
@@ -199,10 +199,17 @@ class _Peer(NamedTuple):
     workload: str | None
 
 
-# The many requests of a connection have their ends in common. A certificate may be in it, and is kept apart.
-@lru_cache(maxsize=1024)
+_LARGEST_KEPT = 4096
+"""In bytes: an end of a connection with a certificate has two to three thousand. Who sends more may, and takes no memory for it."""
+
+
+def _peer_of(peer: attribute_context_pb2.AttributeContext.Peer, whose: str) -> _Peer:
+    """The end of a connection that Envoy describes. The many requests of a connection have their ends in common."""
+    text = peer.SerializeToString()
+    return _kept_peer(text, whose) if len(text) <= _LARGEST_KEPT else _peer(text, whose)
+
+
 def _peer(text: bytes, whose: str) -> _Peer:
-    """The end of a connection that Envoy so describes: a message of kind Peer."""
     peer = attribute_context_pb2.AttributeContext.Peer.FromString(text)
     ip, port = _address(peer.address, whose)
     return _Peer(
@@ -213,6 +220,9 @@ def _peer(text: bytes, whose: str) -> _Peer:
         identities=_identities(peer) if whose == "source" else (),
         workload=peer.labels.get("workload"),
     )
+
+
+_kept_peer = lru_cache(maxsize=512)(_peer)
 
 
 _SERVICES = (("service", False), ("service_entry", True))
