@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 
-from ca.phases import SlotKind
 from cli.authority.directory import PASSPHRASE, SETTINGS, AuthorityDirectory, add_directory_argument, write_private
 from cli.authority.settings import read_settings
 from cli.command import Command, CommandError, ExitCode, UsageError
@@ -24,7 +23,7 @@ _TEMPLATE = """\
 # A meshward authority. Paths are from this directory; durations are written 90s, 5m, 1h, 7d.
 trust_domain = {trust_domain}
 store = {store}  # or postgresql://user@host/name, for several replicas
-
+{plugged}
 [keys]
 {keys}
 
@@ -70,6 +69,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="URL", default="sqlite:///store/store.db", help="default: %(default)s")
     parser.add_argument("--pkcs11", metavar="MODULE", help="keep keys in the token of this PKCS#11 module")
     parser.add_argument("--token", metavar="LABEL", help="the token's label, with --pkcs11")
+    parser.add_argument(
+        "--plugged",
+        metavar="DIR",
+        help="sign by an operator's own authority, in the files of Istio's cacerts or of a TLS secret; they are followed as they change",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
@@ -88,6 +92,9 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         settings = _TEMPLATE.format(
             trust_domain=json.dumps(trust_domain.name),
             store=json.dumps(arguments.store),
+            plugged=""
+            if arguments.plugged is None
+            else f"plugged = {json.dumps(str(Path(arguments.plugged).absolute()))}\n",
             keys=keys,
             admin_token=json.dumps(hashlib.sha256(admin_token.encode()).hexdigest()),
         )
@@ -136,13 +143,11 @@ def _found(directory: AuthorityDirectory) -> None:
                 help="an authority that shares a store with another needs its keys as well: copy its directory",
             )
         office.open()
-        authorities = office.signing.now().authorities
-        root = None if authorities is None else authorities.active(SlotKind.ROOT)
-        if root is None:
-            raise CommandError("no root came to be")
-        digest = root.certificate.fingerprint(hashes.SHA256()).hex()
+        roots = office.signing.now().bundle.x509_authorities
         print(f"authority of {directory.settings.trust_domain} in {directory.path}")
-        print(f"  root    sha256:{digest}, until {root.not_after:%Y-%m-%d}")
+        for root in roots:
+            digest = root.fingerprint(hashes.SHA256()).hex()
+            print(f"  root    sha256:{digest}, until {root.not_valid_after_utc:%Y-%m-%d}")
         print(f"  audit   {store.audit.head()}")
 
 

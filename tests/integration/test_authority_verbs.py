@@ -6,16 +6,20 @@ import shutil
 import ssl
 import stat
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ca import Signer
+from ca.office import now
 from cli.command import ExitCode
 from cli.main import main
+from identity import TrustDomain
 from tests.unit.ca.offices import csr
 
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
@@ -282,3 +286,34 @@ def test_what_is_no_backup_is_refused(ca: Operator, tmp_path: Path, content: byt
     (tmp_path / "file").write_bytes(content)
     ca.directory = tmp_path / "again"
     assert "backup" in ca("restore", str(tmp_path / "file"), code=ExitCode.INVALID)
+
+
+# An operator's own authority
+
+
+def test_an_operators_own_authority_signs_what_is_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = Signer.new_root(TrustDomain("cluster.local"), at=now(), lifetime=timedelta(days=365))
+    below = root.new_intermediate(TrustDomain("cluster.local"), at=now(), lifetime=timedelta(days=90))
+    files = tmp_path / "cacerts"
+    files.mkdir()
+    pem = {"ca-cert.pem": below.certificate, "cert-chain.pem": below.certificate, "root-cert.pem": root.certificate}
+    for name, certificate in pem.items():
+        (files / name).write_bytes(certificate.public_bytes(Encoding.PEM))
+    key = below.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (files / "ca-key.pem").write_bytes(key)
+    ca = Operator(tmp_path / "ca", capsys)
+    assert root.certificate.fingerprint(hashes.SHA256()).hex() in ca("init", "cluster.local", "--plugged", str(files))
+    ca("issue", WEB, "--out", str(tmp_path / "out"))
+    leaf = x509.load_pem_x509_certificate((tmp_path / "out" / "svid.pem").read_bytes())
+    leaf.verify_directly_issued_by(below.certificate)
+    assert "is plugged in" in ca("rotate", "root", code=ExitCode.INVALID)
+    assert all(key not in path.read_bytes() for path in ca.directory.rglob("*") if path.is_file())
+
+
+def test_half_of_an_operators_authority_makes_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = tmp_path / "cacerts"
+    files.mkdir()
+    (files / "ca-cert.pem").write_text("")
+    ca = Operator(tmp_path / "ca", capsys)
+    assert "an authority needs all of" in ca("init", "cluster.local", "--plugged", str(files), code=ExitCode.INVALID)
+    assert not (tmp_path / "ca" / "authority.toml").exists()
