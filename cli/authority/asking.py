@@ -110,8 +110,10 @@ def _trusting(bundle: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(cafile=bundle)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"{bundle}: there are no roots in it: {error}") from error
+    except ssl.SSLError as error:
+        raise UsageError(f"{bundle}: there is no root in PEM in it") from error
+    except OSError as error:
+        raise UsageError(f"{bundle}: {error.strerror}") from error
     return context
 
 
