@@ -8,6 +8,7 @@ from pathlib import Path
 from ca.entries import Entry, EntryFilter
 from ca.errors import InvalidSelectorError
 from ca.office import now
+from ca.registration import require_registrable
 from ca.selector import Selector
 from cli.authority.arguments import duration, spiffe_id, trust_domain
 from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator
@@ -58,6 +59,7 @@ def _create(arguments: argparse.Namespace) -> ExitCode:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+    require_registrable(entry, directory.settings.trust_domain, directory.settings.rotation)
     with directory.store() as store:
         kept = store.entries.create(entry, by=operator(), at=at).result()
     print_rows(_HEAD, [document_of(kept)], output=arguments.output, nothing="")
@@ -104,6 +106,8 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
 def _apply(arguments: argparse.Namespace) -> ExitCode:
     directory, at = AuthorityDirectory.of(arguments), now()
     wanted = read_entries(_read(arguments.file), directory.settings.trust_domain, at=at)
+    for entry in wanted:
+        require_registrable(entry, directory.settings.trust_domain, directory.settings.rotation)
     with directory.store() as store:
         kept = list(all_of(lambda after: store.entries.list(EntryFilter(), after=after)))
         made = [each for each in wanted if not any(each.says_the_same_as(other) for other in kept)]

@@ -192,6 +192,21 @@ def test_a_file_of_entries_with_a_mistake_changes_nothing(ca: Operator, tmp_path
     assert ca.rows("entry", "list") == []
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--dns-name", "Web_1"), "not a lower-case host name"),
+        (("--ttl", "25h"), "live for"),
+        (("--ttl", "1m"), "live for"),
+    ],
+)
+def test_an_entry_by_which_nothing_could_be_issued_is_told_to_who_makes_it(
+    ca: Operator, more: tuple[str, ...], said: str
+) -> None:
+    assert said in ca("entry", "create", WEB, "--selector", "unix:uid:1", *more, code=ExitCode.INVALID)
+    assert ca.rows("entry", "list") == []
+
+
 def test_a_token_is_printed_once_and_kept_nowhere(ca: Operator) -> None:
     text = ca("token", "create", WEB, "--ttl", "1h").strip()
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", text)
