@@ -1,0 +1,152 @@
+"""Results: what came of a suite, as plain data that every report is written from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from authz.decision import Decision, Match, Verdict
+from authz.span import Span
+from mesh.snapshot import Snapshot
+from mesh.testing.curl import curl_of
+from mesh.testing.evasions import Evaded, Evading, kinds_of
+from mesh.testing.running import Case, Outcome, Running
+from mesh.testing.sent import Sent, as_sent
+from mesh.testing.suites import Suite
+from parser.request import RequestDocument
+
+__all__ = ["Failed", "Result", "Through", "run_suite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """A way to write a denied request by which it is let through: its kind, the command, what decided, and why it works."""
+
+    kind: str
+    curl: str
+    decided: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A case that did not go as expected. `problems` are sentences, `decided` what decided and where, `span` its test.
+
+    `curl` is none for what is no HTTP request.
+    """
+
+    name: str
+    span: Span
+    caller: str
+    problems: tuple[str, ...]
+    verdict: str
+    status: int
+    decided: str
+    curl: str | None = None
+    through: tuple[Through, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one file. `passed` are the names of the cases that went as expected; `mutants` how many evasions were tried."""
+
+    file: str
+    passed: tuple[str, ...]
+    failed: tuple[Failed, ...]
+    mutants: int
+    seconds: float
+
+    @property
+    def cases(self) -> int:
+        """How many cases were run."""
+        return len(self.passed) + len(self.failed)
+
+
+def run_suite(suite: Suite, *, at: float, chosen: Callable[[str], bool] | None = None) -> Result:
+    """Run the cases of a suite, or those with a `chosen` name. `at` is the time where the suite does not say any."""
+    begun = time.perf_counter()
+    running = Running(suite, at=at)
+    evading = Evading(running)
+    passed: list[str] = []
+    failed: list[Failed] = []
+    for case in running.cases():
+        if chosen is not None and not chosen(case.name):
+            continue
+        outcome = running.outcome(case)
+        through: tuple[Evaded, ...] = ()
+        if case.test.evasions and outcome.decision.verdict is Verdict.DENY:
+            through = tuple(evading.through(case))
+        if outcome.failures or through:
+            failed.append(_failed(running, outcome, through))
+        else:
+            passed.append(case.name)
+    return Result(
+        file=suite.tests.file,
+        passed=tuple(passed),
+        failed=tuple(failed),
+        mutants=evading.tried,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> Failed:
+    case, decision = outcome.case, outcome.decision
+    snapshot, token = running.suite.snapshot, running.tokens.get(case.caller.name)
+    problems = list(outcome.failures)
+    if through:
+        count = len(kinds_of(case.test))
+        problems.append(f"written otherwise it is allowed, in {len(through)} of {count} ways")
+    sent = _sent(case)
+    return Failed(
+        name=case.name,
+        span=case.test.span,
+        caller=_caller(case),
+        problems=tuple(problems),
+        verdict=decision.verdict.value,
+        status=decision.status,
+        decided=_decided(decision, snapshot),
+        curl=None if sent is None else curl_of(sent, token=token),
+        through=tuple(
+            Through(
+                evaded.kind,
+                curl_of(_at_home(evaded.sent, case), token=token),
+                _decided(evaded.decision, snapshot),
+                evaded.why,
+            )
+            for evaded in through
+        ),
+    )
+
+
+def _caller(case: Case) -> str:
+    """Who asks, in words that go behind "as"."""
+    facts = case.asked.attributes if isinstance(case.asked, RequestDocument) else None
+    if facts is None or not facts.identities:
+        return f"{case.caller.name} (plaintext)" if facts is not None else case.caller.name
+    return f"{case.caller.name} ({facts.identities[0]})"
+
+
+def _sent(case: Case) -> Sent | None:
+    if not isinstance(case.asked, RequestDocument) or case.target is None:
+        return None
+    facts = replace(case.asked.attributes, path=case.target, remote_ip=case.caller.remote_address)
+    return _at_home(as_sent(facts), case)
+
+
+def _at_home(sent: Sent, case: Case) -> Sent:
+    """The request to a host that is there: where a test names none, that of the workload."""
+    if case.request.host is not None:
+        return sent
+    workload, port = case.place.workload, case.request.port or case.place.port
+    host = f"{workload.name}.{workload.namespace}" + ("" if port is None else f":{port}")
+    return replace(sent, hosts=(host, *sent.hosts[1:]))
+
+
+def _decided(decision: Decision, snapshot: Snapshot) -> str:
+    if decision.match is None:
+        return decision.reason
+    return f"{decision.reason}: {_named(decision.match, snapshot)}"
+
+
+def _named(match: Match, snapshot: Snapshot) -> str:
+    place = snapshot.place(match)
+    return f"{match.policy}#{match.rule}" + ("" if place is None else f" ({place})")
