@@ -27,7 +27,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="only cases whose name has this text in it; with `*` or `?` the whole name must be like it",
     )
-    parser.add_argument("--coverage", action="store_true", help="say which policies, rules, conditions and routes are tested")
+    parser.add_argument(
+        "--coverage", action="store_true", help="say which policies, rules, conditions and routes are tested"
+    )
     parser.add_argument("--coverage-json", metavar="FILE", help="write that as JSON")
     parser.add_argument("--coverage-html", metavar="DIR", help="write the policies as pages that show it")
     parser.add_argument("--watch", action="store_true", help="run again whenever a file changes, until interrupted")

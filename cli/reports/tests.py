@@ -1,13 +1,14 @@
 """Reports of policy tests: for people, and for the programs that run them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
 import orjson
 
 from cli.reports import github, junit
-from mesh.testing.results import Failed, Result, Through
+from mesh.testing.results import Failed, Missing, Result, Through
 from parser.diagnostics import Diagnostic
 from parser.excerpt import visible
 
@@ -37,11 +38,22 @@ def _details(failed: Failed) -> Iterator[str]:
     """All there is to say about a case that failed, a line each."""
     yield from failed.problems
     yield f"{failed.verdict} {failed.status}  {failed.decided}"
+    if failed.nearest is not None:
+        yield f"nearest is {failed.nearest.rule}, but for"
+        yield from map(_clause, failed.nearest.missing)
     yield f"as {failed.caller}, in the test at {failed.span}"
     if failed.curl is not None:
         yield failed.curl
     for through in failed.through:
         yield from _way(through)
+
+
+def _clause(missing: Missing) -> str:
+    seen = ", ".join(missing.seen) or "nothing"
+    wanted = ", ".join(missing.values)
+    return (
+        f"  {missing.field}: {seen}, and {'none' if missing.negated else 'one'} of {wanted} is wanted ({missing.place})"
+    )
 
 
 def _way(through: Through) -> Iterator[str]:
@@ -101,7 +113,10 @@ def _failed_as_data(failed: Failed) -> dict[str, object]:
 
 def _junit(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
     del verbose, seconds
-    suites = [junit.Suite(result.file, (*map(_passed_case, result.passed), *map(_failed_case, result.failed))) for result in results]
+    suites = [
+        junit.Suite(result.file, (*map(_passed_case, result.passed), *map(_failed_case, result.failed)))
+        for result in results
+    ]
     return junit.write_junit(suites, name="meshward test")
 
 
@@ -117,7 +132,7 @@ def _failed_case(failed: Failed) -> junit.Case:
 def _github(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
     del verbose
     found = [
-        Diagnostic("policy-test", "\n".join((failed.name, *_details(failed))), failed.span)
+        Diagnostic("policy-test", f"{failed.name}: {'; '.join(failed.problems)}", failed.span, help=failed.decided)
         for result in results
         for failed in result.failed
     ]
@@ -128,9 +143,26 @@ def _markdown(results: Sequence[Result], /, *, verbose: bool, seconds: float) ->
     del verbose
     lines = [f"**{_summary(results, seconds)}**", "", "| File | Cases | Failed | Evasions |", "|---|---|---|---|"]
     lines += (
-        f"| {_cell(result.file)} | {result.cases:,} | {len(result.failed):,} | {result.mutants:,} |" for result in results
+        f"| {_cell(result.file)} | {result.cases:,} | {len(result.failed):,} | {result.mutants:,} |"
+        for result in results
     )
     for failed in (failed for result in results for failed in result.failed):
-        fence = "`" * (1 + max(map(len, _runs_of_ticks("\n".join(_details(failed)))), default=2))
-        lines += ["", f"### {_cell(failed.name)}", "", fence, *_details(failed), fence]
+        block = [failed.name, *_details(failed)]
+        # No line in it may end it.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(block))), default=0))
+        lines += ["", fence, *block, fence]
     return _encoded(lines)
+
+
+def _cell(text: str) -> str:
+    return f"`` {text} ``".replace("|", "\\|")
+
+
+WRITERS: Mapping[str, Writer] = {
+    "text": _text,
+    "junit": _junit,
+    "json": _json,
+    "github": _github,
+    "markdown": _markdown,
+}
+"""Every format by its name on the command line."""

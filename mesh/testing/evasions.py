@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from authz.attributes import Attributes, Protocol
 from authz.decision import Decision, Verdict
-from authz.selection import select
 from mesh.testing.mutations import GAPS, KINDS, Known
 from mesh.testing.running import Case, Running
 from mesh.testing.sent import HttpVersion, Refused, Sent, as_seen, as_sent
@@ -99,14 +98,7 @@ class Evading:
         return seen
 
     def _known_of(self, case: Case) -> Known:
-        snapshot, place = self._running.suite.snapshot, case.place
-        if (known := self._known.get(case.test.to.text)) is None:
-            applying = select(
-                snapshot.policies,
-                place.workload,
-                root_namespace=snapshot.config.root_namespace,
-                service=place.service,
-                selectors_on_gateways=snapshot.config.selectors_on_gateways,
-            )
-            known = self._known[case.test.to.text] = Known.of(applying)
+        suite, to = self._running.suite, case.test.to.text
+        if (known := self._known.get(to)) is None:
+            known = self._known[to] = Known.of(suite.applying(case.place))
         return known

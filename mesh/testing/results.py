@@ -4,7 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from authz.decision import Decision, Match, Verdict
+from authz.attributes import Value
+from authz.decision import Decision, Match, Stage, Verdict
+from authz.explain import ClauseReport
+from authz.model import Policy
 from authz.span import Span
 from mesh.snapshot import Snapshot
 from mesh.testing.curl import curl_of
@@ -12,9 +15,10 @@ from mesh.testing.evasions import Evaded, Evading, kinds_of
 from mesh.testing.running import Case, Outcome, Running
 from mesh.testing.sent import Sent, as_sent
 from mesh.testing.suites import Suite
+from parser.policy_tests import SECRET_HEADERS
 from parser.request import RequestDocument
 
-__all__ = ["Failed", "Result", "Through", "run_suite"]
+__all__ = ["Failed", "Missing", "Nearest", "Result", "Through", "run_suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,25 @@ class Through:
     curl: str
     decided: str
     why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A clause that would have to hold: its field and its place, what the request has, and what is wanted, or not."""
+
+    field: str
+    place: str
+    seen: tuple[str, ...]
+    values: tuple[str, ...]
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The ALLOW rule that came nearest, and what it would take."""
+
+    rule: str
+    missing: tuple[Missing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +64,7 @@ class Failed:
     verdict: str
     status: int
     decided: str
+    nearest: Nearest | None = None
     curl: str | None = None
     through: tuple[Through, ...] = ()
 
@@ -104,6 +128,7 @@ def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> 
         verdict=decision.verdict.value,
         status=decision.status,
         decided=_decided(decision, snapshot),
+        nearest=_nearest(running, case) if decision.verdict is Verdict.DENY and decision.stage is Stage.ALLOW else None,
         curl=None if sent is None else curl_of(sent, token=token),
         through=tuple(
             Through(
@@ -115,6 +140,29 @@ def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> 
             for evaded in through
         ),
     )
+
+
+def _nearest(running: Running, case: Case) -> Nearest | None:
+    explanation = running.explain(case)
+    if explanation is None or (miss := explanation.nearest) is None:
+        return None
+    snapshot = running.suite.snapshot
+    policies = {policy.id: policy for policy in snapshot.policies}
+    return Nearest(
+        _named(miss.match, snapshot),
+        tuple(_missing(clause, policies[miss.match.policy]) for clause in miss.missing),
+    )
+
+
+def _missing(clause: ClauseReport, policy: Policy) -> Missing:
+    secret = clause.attribute is not None and not SECRET_HEADERS.isdisjoint(clause.attribute.argument)
+    seen = ("…",) * len(clause.seen) if secret else tuple(map(_shown, clause.seen))
+    span = policy.span(*clause.path)
+    return Missing(clause.field, "" if span is None else str(span), seen, clause.values, clause.negated)
+
+
+def _shown(value: Value) -> str:
+    return "/".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _caller(case: Case) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
+from authz.explain import Explanation, explain
 from authz.model import Action
 from authz.normalization import RefusedPathError, normalize_path
 from authz.remote_address import remote_address
@@ -94,6 +95,25 @@ class Running:
                 at=self._at, key_sets=self._key_sets, allowed_by=allowed_by, remembered=self._remembered
             )
         return decide(self.suite.snapshot, document, offline, tree_decides)
+
+    def explain(self, case: Case) -> Explanation | None:
+        """Why a case is decided as it is; none where that is before any policy is asked."""
+        if isinstance(case.asked, RefusedPathError):
+            return None
+        asked: list[Attributes] = []
+        passed: list[frozenset[str]] = []
+
+        def watch(tree: DecisionTree, attributes: Attributes, /, *, allowed_by: frozenset[str]) -> Decision:
+            asked.append(attributes)
+            passed.append(allowed_by)
+            return tree.decide(attributes, allowed_by=allowed_by)
+
+        self.decide(case, case.asked, watch)
+        if not asked:
+            return None
+        domains = self.suite.snapshot.config.trust_domains
+        policies = self.suite.applying(case.place)
+        return explain(policies, asked[-1], trust_domains=domains, allowed_by=passed[-1])
 
     # Cases ------------------------------------------------------------------------------------------------------------
 
@@ -189,8 +209,10 @@ class Running:
             failures.append(f"expected {case.expected.value}, got {decision.verdict.value}")
         elif case.test.because is not None and self._decides_by(case, decision) not in (None, str(case.test.because)):
             failures.append(f"expected {case.test.because} to decide, and {self._decides_by(case, decision)} did")
-        if case.test.expect is not None:
-            failures += _unexpected(case.test.expect, decision)
+        if (expect := case.test.expect) is not None:
+            failures += _unexpected(expect, decision)
+            if expect.nearest is not None or expect.missing is not None:
+                failures += _missed(expect, self.explain(case))
         return tuple(failures)
 
     def _decides_by(self, case: Case, decision: Decision) -> str | None:
@@ -234,6 +256,18 @@ def _unexpected(expect: Expectation, decision: Decision) -> Iterable[str]:
         yield f"expected status {expect.status}, got {decision.status}"
     if expect.reason not in (None, reason := reason_of(decision)):
         yield f"expected the reason {expect.reason}, got {reason}"
+
+
+def _missed(expect: Expectation, explanation: Explanation | None) -> Iterable[str]:
+    """What is wrong about the nearest miss."""
+    miss = None if explanation is None else explanation.nearest
+    name = "none" if miss is None else f"{miss.match.policy}#{miss.match.rule}"
+    if expect.nearest is not None and str(expect.nearest) != name:
+        yield f"expected {expect.nearest} to be the nearest rule, got {name}"
+    missing = {clause.field for clause in miss.missing} if miss is not None else set[str]()
+    if expect.missing is not None and set(expect.missing) != missing:
+        named = ", ".join(sorted(missing)) or "nothing"
+        yield f"expected {', '.join(expect.missing) or 'nothing'} to be missing for {name}, got {named}"
 
 
 def reason_of(decision: Decision) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from authz.mesh_config import MeshConfig
 from authz.model import Policy
 from authz.peer_authentication import MtlsMode, PeerAuthentication
+from authz.selection import select
 from authz.workload import ServiceRef, Workload
 from mesh.directory import DirectoryStore, Examined
 from mesh.errors import InvalidManifestsError, UnknownWorkloadError
@@ -51,7 +52,17 @@ class Suite:
     tests: PolicyTests
     snapshot: Snapshot
     places: Mapping[str, Place]
-    directory: Path
+
+    def applying(self, place: Place) -> tuple[Policy, ...]:
+        """The policies that apply to the workload at `place`."""
+        config = self.snapshot.config
+        return select(
+            self.snapshot.policies,
+            place.workload,
+            root_namespace=config.root_namespace,
+            service=place.service,
+            selectors_on_gateways=config.selectors_on_gateways,
+        )
 
 
 class Loading:
@@ -86,7 +97,7 @@ class Loading:
             raise PolicySyntaxError(wrong)
         names = {each.to.text for each in tests.tests} | {each.workload.text for each in tests.complete}
         places = {to: _place(to, tests, snapshot) for to in names if to}
-        return Suite(tests=tests, snapshot=snapshot, places=places, directory=directory)
+        return Suite(tests=tests, snapshot=snapshot, places=places)
 
     def _manifests(self, tests: PolicyTests, directory: Path) -> Examined:
         found: dict[str, None] = {}
