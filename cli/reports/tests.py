@@ -1,36 +1,67 @@
 """Reports of policy tests: for people, and for the programs that run them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import orjson
 
+from authz.span import Span
 from cli.reports import github, junit
+from cli.reports.coverage import coverage_as_data, lines_of_coverage
+from mesh.testing.coverage import Coverage
 from mesh.testing.results import Failed, Missing, Result, Through
 from parser.diagnostics import Diagnostic
 from parser.excerpt import visible
 
-__all__ = ["WRITERS", "Writer"]
+__all__ = ["WRITERS", "Report", "Writer"]
 
 
-class Writer(Protocol):
-    """Writes what came of files of tests in one format. `seconds` is how long all of it took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of files of tests: all that is to be told. `coverage` is that of all files, where it is to be told."""
 
-    def __call__(self, results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
-        """The report, whole."""
+    results: Sequence[Result]
+    seconds: float
+    coverage: Coverage | None = None
+    verbose: bool = False
+
+    @property
+    def cases(self) -> int:
+        """How many cases were run."""
+        return sum(result.cases for result in self.results)
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return sum(len(result.failed) for result in self.results)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """What is covered less than its file demands."""
+        return [f"{result.file}: {each}" for result in self.results for each in result.shortfalls]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it should be."""
+        return not self.failed and not self.shortfalls
 
 
-def _text(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
+Writer = Callable[[Report], bytes]
+"""Writes a report in one format."""
+
+
+def _text(report: Report) -> bytes:
     lines: list[str] = []
-    for result in results:
-        if verbose:
-            lines += (f"ok      {name}" for name in result.passed)
+    for result in report.results:
+        lines += (f"ok      {name}" for name in result.passed if report.verbose)
         for failed in result.failed:
             lines += [f"FAILED  {failed.name}", *(f"        {line}" for line in _details(failed)), ""]
         lines.append(f"{result.file}: {_counts(result)}")
-    lines.append(_summary(results, seconds))
+    if report.coverage is not None:
+        lines += lines_of_coverage(report.coverage)
+    lines += report.shortfalls
+    lines.append(_summary(report))
     return _encoded(lines)
 
 
@@ -71,11 +102,12 @@ def _counts(result: Result) -> str:
     return ", ".join(counts)
 
 
-def _summary(results: Sequence[Result], seconds: float) -> str:
-    cases, failed = sum(result.cases for result in results), sum(len(result.failed) for result in results)
-    of = f"{failed} of {_counted(cases, 'case', 'cases')}" if failed else _counted(cases, "case", "cases")
-    where = _counted(len(results), "file", "files")
-    return f"{'failed' if failed else 'ok'}: {of} in {where}, {seconds:.2f} s"
+def _summary(report: Report) -> str:
+    cases = _counted(report.cases, "case", "cases")
+    of = f"{report.failed} of {cases}" if report.failed else cases
+    low = ", coverage is too low" if report.shortfalls else ""
+    where = _counted(len(report.results), "file", "files")
+    return f"{'ok' if report.ok else 'failed'}: {of} in {where}{low}, {report.seconds:.2f} s"
 
 
 def _counted(count: int, one: str, many: str) -> str:
@@ -86,23 +118,24 @@ def _encoded(lines: Iterable[str]) -> bytes:
     return "".join(f"{visible(line)}\n" for line in lines).encode()
 
 
-def _json(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
-    failed = sum(len(result.failed) for result in results)
+def _json(report: Report) -> bytes:
     document = {
-        "verdict": "failed" if failed else "ok",
-        "cases": sum(result.cases for result in results),
-        "failed": failed,
-        "seconds": round(seconds, 3),
+        "verdict": "ok" if report.ok else "failed",
+        "cases": report.cases,
+        "failed": report.failed,
+        "seconds": round(report.seconds, 3),
         "files": [
             {
                 "file": result.file,
                 "cases": result.cases,
                 "evasions": result.mutants,
                 "failed": [_failed_as_data(each) for each in result.failed],
-                **({"passed": result.passed} if verbose else {}),
+                **({"passed": result.passed} if report.verbose else {}),
+                "shortfalls": result.shortfalls,
             }
-            for result in results
+            for result in report.results
         ],
+        **({} if report.coverage is None else {"coverage": coverage_as_data(report.coverage)}),
     }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
 
@@ -111,13 +144,16 @@ def _failed_as_data(failed: Failed) -> dict[str, object]:
     return {**asdict(failed), "span": None, "file": failed.span.file, "line": failed.span.line}
 
 
-def _junit(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
-    del verbose, seconds
-    suites = [
-        junit.Suite(result.file, (*map(_passed_case, result.passed), *map(_failed_case, result.failed)))
-        for result in results
-    ]
-    return junit.write_junit(suites, name="meshward test")
+def _junit(report: Report) -> bytes:
+    return junit.write_junit(map(_suite, report.results), name="meshward test")
+
+
+def _suite(result: Result) -> junit.Suite:
+    cases = [*map(_passed_case, result.passed), *map(_failed_case, result.failed)]
+    if result.shortfalls:
+        outcome = junit.Outcome("; ".join(result.shortfalls), kind="coverage")
+        cases.append(junit.Case(name=f"{result.file}::coverage", file=result.file, failure=outcome))
+    return junit.Suite(result.file, tuple(cases))
 
 
 def _passed_case(name: str) -> junit.Case:
@@ -129,29 +165,38 @@ def _failed_case(failed: Failed) -> junit.Case:
     return junit.Case(name=failed.name, file=failed.span.file, line=failed.span.line, failure=outcome)
 
 
-def _github(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
-    del verbose
+def _github(report: Report) -> bytes:
     found = [
         Diagnostic("policy-test", f"{failed.name}: {'; '.join(failed.problems)}", failed.span, help=failed.decided)
-        for result in results
+        for result in report.results
         for failed in result.failed
     ]
-    return github.write_github(found) + _encoded([_summary(results, seconds)])
+    found += (
+        Diagnostic("coverage", shortfall, Span(result.file, 1, 1, 1, 1))
+        for result in report.results
+        for shortfall in result.shortfalls
+    )
+    return github.write_github(found) + _encoded([_summary(report)])
 
 
-def _markdown(results: Sequence[Result], /, *, verbose: bool, seconds: float) -> bytes:
-    del verbose
-    lines = [f"**{_summary(results, seconds)}**", "", "| File | Cases | Failed | Evasions |", "|---|---|---|---|"]
+def _markdown(report: Report) -> bytes:
+    lines = [f"**{_summary(report)}**", "", "| File | Cases | Failed | Evasions |", "|---|---|---|---|"]
     lines += (
         f"| {_cell(result.file)} | {result.cases:,} | {len(result.failed):,} | {result.mutants:,} |"
-        for result in results
+        for result in report.results
     )
-    for failed in (failed for result in results for failed in result.failed):
-        block = [failed.name, *_details(failed)]
-        # No line in it may end it.
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(block))), default=0))
-        lines += ["", fence, *block, fence]
+    if report.coverage is not None:
+        lines += ["", *_fenced(list(lines_of_coverage(report.coverage)))]
+    lines += (f"- {shortfall}" for shortfall in report.shortfalls)
+    for failed in (failed for result in report.results for failed in result.failed):
+        lines += ["", *_fenced([failed.name, *_details(failed)])]
     return _encoded(lines)
+
+
+def _fenced(block: list[str]) -> list[str]:
+    # No line in it may end it.
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(block))), default=0))
+    return [fence, *block, fence]
 
 
 def _cell(text: str) -> str:

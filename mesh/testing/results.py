@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from authz.attributes import Value
 from authz.decision import Decision, Match, Stage, Verdict
 from authz.explain import ClauseReport
 from authz.model import Policy
 from authz.span import Span
+from authz.tree import DecisionTree
 from mesh.snapshot import Snapshot
+from mesh.testing.coverage import Coverage, Covering, shortfalls
 from mesh.testing.curl import curl_of
 from mesh.testing.evasions import Evaded, Evading, kinds_of
 from mesh.testing.running import Case, Outcome, Running
@@ -18,7 +21,7 @@ from mesh.testing.suites import Suite
 from parser.policy_tests import SECRET_HEADERS
 from parser.request import RequestDocument
 
-__all__ = ["Failed", "Missing", "Nearest", "Result", "Through", "run_suite"]
+__all__ = ["Failed", "Missing", "Nearest", "Result", "Through", "Wanted", "run_suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,44 +74,73 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one file. `passed` are the names of the cases that went as expected; `mutants` how many evasions were tried."""
+    """What came of one file.
+
+    `passed` are the names of the cases that went as expected, as far as names were asked for; `mutants` is how many evasions
+    were tried. `coverage` is none where it was not asked for, and `shortfalls` say where it is less than the file demands.
+    """
 
     file: str
+    cases: int
     passed: tuple[str, ...]
     failed: tuple[Failed, ...]
     mutants: int
     seconds: float
-
-    @property
-    def cases(self) -> int:
-        """How many cases were run."""
-        return len(self.passed) + len(self.failed)
+    coverage: Coverage | None = None
+    shortfalls: tuple[str, ...] = ()
 
 
-def run_suite(suite: Suite, *, at: float, chosen: Callable[[str], bool] | None = None) -> Result:
-    """Run the cases of a suite, or those with a `chosen` name. `at` is the time where the suite does not say any."""
+class Wanted(Enum):
+    """What is wanted to be known of a run besides what failed."""
+
+    NAMES = "names"
+    COVERAGE = "coverage"
+
+
+def run_suite(
+    suite: Suite,
+    *,
+    at: float,
+    chosen: Callable[[str], bool] | None = None,
+    wanted: frozenset[Wanted] = frozenset(),
+) -> Result:
+    """Run the cases of a suite, or those with a `chosen` name. `at` is the time where the suite does not say any.
+
+    Where a file demands coverage, it is looked at in any case, unless only some cases are run.
+    """
     begun = time.perf_counter()
     running = Running(suite, at=at)
     evading = Evading(running)
+    gate = suite.tests.coverage if chosen is None else None
+    covering = Covering(suite) if gate is not None or Wanted.COVERAGE in wanted else None
+    decides = DecisionTree.decide if covering is None else covering.watch
+    count = 0
     passed: list[str] = []
     failed: list[Failed] = []
     for case in running.cases():
         if chosen is not None and not chosen(case.name):
             continue
-        outcome = running.outcome(case)
+        count += 1
+        outcome = running.outcome(case, decides)
+        if covering is not None:
+            covering.note(case, outcome.decision)
         through: tuple[Evaded, ...] = ()
         if case.test.evasions and outcome.decision.verdict is Verdict.DENY:
             through = tuple(evading.through(case))
         if outcome.failures or through:
             failed.append(_failed(running, outcome, through))
-        else:
+        elif Wanted.NAMES in wanted:
             passed.append(case.name)
+    coverage = None if covering is None else covering.coverage()
     return Result(
         file=suite.tests.file,
+        cases=count,
         passed=tuple(passed),
         failed=tuple(failed),
         mutants=evading.tried,
         seconds=time.perf_counter() - begun,
+        coverage=coverage,
+        shortfalls=() if coverage is None else shortfalls(coverage, gate),
     )
 
 

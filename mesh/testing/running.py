@@ -1,12 +1,15 @@
 """Running suites: every case is decided as `meshward check --normalize` decides a request, and compared with what is expected."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
 from authz.explain import Explanation, explain
+from authz.mesh_config import PathNormalization
 from authz.model import Action
 from authz.normalization import RefusedPathError, normalize_path
 from authz.remote_address import remote_address
@@ -25,20 +28,28 @@ _REFUSED = 400
 
 
 class Case(NamedTuple):
-    """One caller with one request in one test.
+    """One caller with one request in one test of `file`; `label` is how the request is called.
 
     `expected` is none where the verdict is not looked at. `asked` is the request as the policies get to see it, or why the
-    proxy refuses it; `target` is its path as the client sends it, with the token where that is a parameter.
+    proxy refuses it; `target` is its path as the client sends it, with the token where that is a parameter. `offline` is what
+    stands in for the network.
     """
 
-    name: str
+    file: str
     test: PolicyTest
     place: Place
     caller: Caller
     request: Request
+    label: str
     expected: Verdict | None
     target: str | None
     asked: RequestDocument | RefusedPathError
+    offline: Offline
+
+    @property
+    def name(self) -> str:
+        """How it is reported."""
+        return f"{self.file}::{self.test.name}[{self.caller.name}][{self.label}]"
 
 
 class Outcome(NamedTuple):
@@ -65,7 +76,6 @@ class Running:
         self._at = at if suite.tests.now is None else suite.tests.now
         self._key_sets = key.keys(suite.snapshot.jwt_rules()).key_set
         self._remembered = VerifiedTokens()
-        self._offline: dict[frozenset[str], Offline] = {}
         # What `because` demands can be told by the action of its policy.
         self._allowing = {policy.id: policy.action is Action.ALLOW for policy in suite.snapshot.policies}
 
@@ -89,12 +99,7 @@ class Running:
         self, case: Case, document: RequestDocument, tree_decides: TreeDecides = DecisionTree.decide
     ) -> Decision:
         """The decision about `document`, which may be another than that of the case."""
-        allowed_by = frozenset([provider.text for provider in case.test.allowed_by])
-        if (offline := self._offline.get(allowed_by)) is None:
-            offline = self._offline[allowed_by] = Offline(
-                at=self._at, key_sets=self._key_sets, allowed_by=allowed_by, remembered=self._remembered
-            )
-        return decide(self.suite.snapshot, document, offline, tree_decides)
+        return decide(self.suite.snapshot, document, case.offline, tree_decides)
 
     def explain(self, case: Case) -> Explanation | None:
         """Why a case is decided as it is; none where that is before any policy is asked."""
@@ -124,19 +129,26 @@ class Running:
         place = suite.places[test.to.text]
         destination, option = place.destination, suite.snapshot.config.path_normalization
         rules = suite.snapshot.guard(place.workload, place.service).jwt_rules
+        offline = Offline(
+            at=self._at,
+            key_sets=self._key_sets,
+            allowed_by=frozenset(provider.text for provider in test.allowed_by),
+            remembered=self._remembered,
+        )
         asking = [self._asking(tests.callers[name], test, rules) for name in test.callers]
         for request in test.requests:
-            label = f"][{request.label}]"
+            label = request.label
             for who in asking:
                 sent = self._facts(request, who, place)
-                name, asked = f"{tests.file}::{test.name}[{who.caller.name}{label}", sent.path
-                try:
-                    seen = sent if asked is None else _with_path(sent, normalize_path(asked, option))
-                except RefusedPathError as error:
-                    yield Case(name, test, place, who.caller, request, who.expected, asked, error)
-                    continue
-                document = RequestDocument(destination=destination, attributes=seen)
-                yield Case(name, test, place, who.caller, request, who.expected, asked, document)
+                target = sent.path
+                seen = None if target is None else _normalized(target, option)
+                asked: RequestDocument | RefusedPathError
+                if isinstance(seen, RefusedPathError):
+                    asked = seen
+                else:
+                    attributes = sent if seen is None or seen == target else replace(sent, path=seen)
+                    asked = RequestDocument(destination=destination, attributes=attributes)
+                yield Case(tests.file, test, place, who.caller, request, label, who.expected, target, asked, offline)
 
     def _asking(self, caller: Caller, test: PolicyTest, rules: Sequence[JwtRule]) -> "_Asking":
         if test.allow is not None:
@@ -233,22 +245,13 @@ class _Asking(NamedTuple):
     bearing: Bearing
 
 
-def _with_path(facts: Attributes, path: str) -> Attributes:
-    if path == facts.path:
-        return facts
-    return Attributes(
-        protocol=facts.protocol,
-        identities=facts.identities,
-        source_ip=facts.source_ip,
-        remote_ip=facts.remote_ip,
-        destination_port=facts.destination_port,
-        sni=facts.sni,
-        method=facts.method,
-        path=path,
-        host=facts.host,
-        scheme=facts.scheme,
-        headers=facts.headers,
-    )
+# The callers of a test ask for one path after the other.
+@lru_cache(maxsize=256)
+def _normalized(path: str, option: PathNormalization) -> str | RefusedPathError:
+    try:
+        return normalize_path(path, option)
+    except RefusedPathError as error:
+        return error
 
 
 def _unexpected(expect: Expectation, decision: Decision) -> Iterable[str]:

@@ -14,10 +14,11 @@ from authz.selection import select
 from authz.workload import ServiceRef, Workload
 from mesh.directory import DirectoryStore, Examined
 from mesh.errors import InvalidManifestsError, UnknownWorkloadError
-from mesh.files import OURS
+from mesh.files import OURS, read_file
 from mesh.snapshot import Snapshot
 from mesh.testing.mutations import KINDS
 from parser.diagnostics import Diagnostic, PolicySyntaxError, quoted
+from parser.openapi import Route, parse_openapi
 from parser.policy_tests import ALL, PolicyTests, RuleRef, Written, parse_policy_tests
 from parser.request import Destination
 
@@ -47,11 +48,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """What is to be run. `places` has the workload of every test by the name that the file gives it."""
+    """What is to be run. `places` has the workload of every test by the name that the file gives it.
+
+    `routes` are those of the API that the file wants to be tested. `files` are those that it was made from.
+    """
 
     tests: PolicyTests
     snapshot: Snapshot
     places: Mapping[str, Place]
+    routes: tuple[Route, ...] = ()
+    files: tuple[str, ...] = ()
 
     def applying(self, place: Place) -> tuple[Policy, ...]:
         """The policies that apply to the workload at `place`."""
@@ -80,7 +86,8 @@ class Loading:
             PolicyStoreError: They cannot be read.
         """
         tests = parse_policy_tests(data, name)
-        examined = self._manifests(tests, directory)
+        paths = _paths(tests, directory)
+        examined = self._manifests(tests, paths)
         manifests = examined.manifests
         declared = tuple(named.workload for named in tests.workloads.values())
         config = tests.mesh.over(examined.config or MeshConfig())
@@ -97,23 +104,15 @@ class Loading:
             raise PolicySyntaxError(wrong)
         names = {each.to.text for each in tests.tests} | {each.workload.text for each in tests.complete}
         places = {to: _place(to, tests, snapshot) for to in names if to}
-        return Suite(tests=tests, snapshot=snapshot, places=places)
+        return Suite(
+            tests=tests,
+            snapshot=snapshot,
+            places=places,
+            routes=_routes(tests, directory),
+            files=paths,
+        )
 
-    def _manifests(self, tests: PolicyTests, directory: Path) -> Examined:
-        found: dict[str, None] = {}
-        wrong = []
-        for pattern in tests.policies:
-            matching = sorted(glob.glob(pattern.text, root_dir=directory, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute one
-            if not matching:
-                help_ = f"it is looked for from {directory}; a pattern may have `*` and `**`"
-                wrong.append(
-                    Diagnostic("no-such-file", f"no file matches {quoted(pattern.text)}", pattern.span, help=help_)
-                )
-            named = [short_path(directory / path) for path in matching if not path.endswith(OURS)]
-            found.update(dict.fromkeys(named))
-        if wrong:
-            raise PolicySyntaxError(wrong)
-        paths = tuple(found)
+    def _manifests(self, tests: PolicyTests, paths: tuple[str, ...]) -> Examined:
         if paths not in self._examined:
             self._examined[paths] = DirectoryStore(paths).examine()
         examined = self._examined[paths]
@@ -126,6 +125,35 @@ class Loading:
 
 
 _NAME_POLICIES = "name the files that hold them"
+
+
+def _paths(tests: PolicyTests, directory: Path) -> tuple[str, ...]:
+    """The files and directories of manifests that the file names."""
+    found: dict[str, None] = {}
+    wrong = []
+    for pattern in tests.policies:
+        matching = sorted(glob.glob(pattern.text, root_dir=directory, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute one
+        named = [short_path(directory / path) for path in matching if not path.endswith(OURS)]
+        if not named:
+            help_ = f"it is looked for from {directory}; a pattern may have `*` and `**`"
+            message = f"no file matches {quoted(pattern.text)}"
+            wrong.append(Diagnostic("no-such-file", message, pattern.span, help=help_))
+        found.update(dict.fromkeys(named))
+    if wrong:
+        raise PolicySyntaxError(wrong)
+    return tuple(found)
+
+
+def _routes(tests: PolicyTests, directory: Path) -> tuple[Route, ...]:
+    if tests.coverage is None or (gate := tests.coverage.routes) is None:
+        return ()
+    path = directory / gate.openapi.text
+    if not path.is_file():
+        message = f"there is no file {quoted(gate.openapi.text)}"
+        help_ = f"it is looked for from {directory}"
+        raise PolicySyntaxError([Diagnostic("no-such-file", message, gate.openapi.span, help=help_)])
+    name = short_path(path)
+    return parse_openapi(read_file(Path(name)), name)
 
 
 def _place(to: str, tests: PolicyTests, snapshot: Snapshot) -> Place:
