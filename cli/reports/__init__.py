@@ -1,0 +1,1 @@
+"""Reports: what verbs found, in the formats that other programs read."""
