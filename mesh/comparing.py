@@ -1,0 +1,129 @@
+"""Comparing: what two versions of a mesh decide differently, in words, with a request for each difference and the rules responsible."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+
+from authz.analysis.access import Guarding
+from authz.analysis.circuit import FALSE
+from authz.analysis.regions import Region, merged, regions
+from authz.attributes import Protocol
+from authz.invariants import Assumed
+from mesh.proving.ground import Ground, Witness
+from mesh.proving.proofs import NOBODY
+from mesh.proving.subjects import Subject, subjects
+from mesh.questions import guarding_of
+from mesh.snapshot import Snapshot
+
+__all__ = ["MOST_REGIONS", "Change", "Comparison", "Difference", "compare"]
+
+MOST_REGIONS = 100
+"""So many regions are told of one change; that there are more is said."""
+
+
+class Change(Enum):
+    """What became of a request."""
+
+    NEWLY_ALLOWED = "newly allowed"
+    NEWLY_DENIED = "newly denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Requests of one protocol to workloads that are decided otherwise than before, all alike.
+
+    `regions` are where, with a witness each; `complete` is whether they are all of it.
+    """
+
+    change: Change
+    subjects: tuple[Subject, ...]
+    protocol: Protocol
+    regions: tuple[tuple[Region, Witness], ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that is different, and how much was looked at: `same` are the subjects for which it was proved that nothing is.
+
+    `added` and `removed` are those that one version has and the other has not.
+    """
+
+    differences: tuple[Difference, ...]
+    same: tuple[Subject, ...]
+    added: tuple[Subject, ...]
+    removed: tuple[Subject, ...]
+
+
+def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
+    """What is decided otherwise by `new` than by `old`, over all requests.
+
+    Raises:
+        Contradiction: The reference decides a case otherwise than the analysis says.
+    """
+    before = {subject.name: subject for subject in subjects(old)}
+    after = {subject.name: subject for subject in subjects(new)}
+    groups: defaultdict[object, list[Subject]] = defaultdict(list)
+    guardings: dict[object, tuple[Guarding, Guarding]] = {}
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        both = (_key(old, was), _key(new, now))
+        subject = now or was
+        if subject is not None:
+            groups[both].append(subject)
+            guardings.setdefault(both, (_guarding(old, was), _guarding(new, now)))
+    differences: list[Difference] = []
+    same: list[Subject] = []
+    for key, group in groups.items():
+        found = list(_differences(*guardings[key], group, new, assumed))
+        differences += found
+        same += [] if found else group
+    return Comparison(
+        differences=tuple(differences),
+        same=tuple(same),
+        added=tuple(after[name] for name in sorted(after.keys() - before.keys())),
+        removed=tuple(before[name] for name in sorted(before.keys() - after.keys())),
+    )
+
+
+def _key(snapshot: Snapshot, subject: Subject | None) -> object:
+    """What is the same for subjects that are guarded alike."""
+    if subject is None:
+        return None
+    guard = snapshot.guard(subject.workload, subject.service)
+    asked = tuple(sorted(guard.authorizers.asked))
+    return id(guard.tree), tuple(map(id, guard.jwt_rules)), asked, frozenset(guard.modes.items())
+
+
+def _guarding(snapshot: Snapshot, subject: Subject | None) -> Guarding:
+    return NOBODY if subject is None else guarding_of(snapshot, subject.workload, subject.service)
+
+
+def _differences(
+    old: Guarding, new: Guarding, group: Sequence[Subject], snapshot: Snapshot, assumed: Assumed
+) -> Iterator[Difference]:
+    for protocol in Protocol:
+        ground = Ground(new, protocol, normalization=snapshot.config.path_normalization, assumed=assumed, old=old)
+        if ground.old is None:
+            continue
+        all_of = ground.space.circuit.all_of
+        formulas = {
+            Change.NEWLY_ALLOWED: all_of((ground.new.allowed, -ground.old.allowed)),
+            Change.NEWLY_DENIED: all_of((-ground.new.allowed, ground.old.allowed)),
+        }
+        for change, formula in formulas.items():
+            if formula == FALSE or not ground.possible(formula):
+                continue
+            responsible = (ground.new, ground.old)
+            finding = regions(ground.space, formula, among=ground.among, responsible=responsible)
+            found = list(islice(finding, MOST_REGIONS + 1))
+            told = merged(found[:MOST_REGIONS])
+            yield Difference(
+                change=change,
+                subjects=tuple(group),
+                protocol=protocol,
+                regions=tuple((region, ground.witness(region.case)) for region in told),
+                complete=len(found) <= MOST_REGIONS,
+            )
