@@ -193,7 +193,7 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offli
     try:
         return decide(snapshot, as_seen(snapshot, document), offline)
     except RefusedPathError as error:
-        return _denied(str(error), Denial(400, b""))
+        return refused_path(error)
 
 
 def as_seen(snapshot: Snapshot, document: RequestDocument) -> RequestDocument:

@@ -16,6 +16,7 @@ from authz.attributes import Address, Protocol
 from authz.decision import Verdict
 from authz.mesh_config import ISTIOD_SWITCHES, MeshConfig, PathNormalization
 from authz.peer_authentication import MtlsMode
+from authz.secrecy import MASK, SECRET_HEADERS
 from authz.span import Span
 from authz.workload import ServiceRef, Workload
 from identity import IdentityError, SpiffeId
@@ -32,7 +33,6 @@ __all__ = [
     "ALL",
     "MAX_REQUESTS",
     "REASONS",
-    "SECRET_HEADERS",
     "Caller",
     "Complete",
     "CoverageGate",
@@ -66,10 +66,6 @@ REASONS: Mapping[str, str] = {
     "refused-path": "the proxy refuses the path before it asks anybody",
 }
 """The words for what a decision can come from, each with what it means."""
-
-
-SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
-"""The names of headers whose values are never shown."""
 
 
 class Written(NamedTuple):
@@ -161,7 +157,9 @@ class Request:
         said = [
             f"{name}={value}" for name, value in (("host", self.host), ("scheme", self.scheme)) if value is not None
         ]
-        said += [f"{name}={'…' if name in SECRET_HEADERS else ','.join(lines)}" for name, lines in self.headers.items()]
+        said += [
+            f"{name}={MASK if name in SECRET_HEADERS else ','.join(lines)}" for name, lines in self.headers.items()
+        ]
         said += [f"{name}={value}" for name, value in (("port", self.port), ("sni", self.sni)) if value is not None]
         first = f"{self.method} {self.path}" if self.protocol is Protocol.HTTP else "TCP"
         return " ".join((first, *said))

@@ -10,7 +10,7 @@ from authz.span import Span
 from cli.reports import github, junit
 from cli.reports.coverage import coverage_as_data, lines_of_coverage
 from mesh.testing.coverage import Coverage
-from mesh.testing.results import Failed, Missing, Result, Through
+from mesh.testing.results import Failed, Result, Through
 from parser.diagnostics import Diagnostic
 from parser.excerpt import visible
 
@@ -68,23 +68,13 @@ def _text(report: Report) -> bytes:
 def _details(failed: Failed) -> Iterator[str]:
     """All there is to say about a case that failed, a line each."""
     yield from failed.problems
-    yield f"{failed.verdict} {failed.status}  {failed.decided}"
-    if failed.nearest is not None:
-        yield f"nearest is {failed.nearest.rule}, but for"
-        yield from map(_clause, failed.nearest.missing)
+    yield failed.answer.headline
+    yield from (f"  {label:<10}  {text}" for label, text in failed.answer.lines)
     yield f"as {failed.caller}, in the test at {failed.span}"
     if failed.curl is not None:
         yield failed.curl
     for through in failed.through:
         yield from _way(through)
-
-
-def _clause(missing: Missing) -> str:
-    seen = ", ".join(missing.seen) or "nothing"
-    wanted = ", ".join(missing.values)
-    return (
-        f"  {missing.field}: {seen}, and {'none' if missing.negated else 'one'} of {wanted} is wanted ({missing.place})"
-    )
 
 
 def _way(through: Through) -> Iterator[str]:
@@ -167,7 +157,9 @@ def _failed_case(failed: Failed) -> junit.Case:
 
 def _github(report: Report) -> bytes:
     found = [
-        Diagnostic("policy-test", f"{failed.name}: {'; '.join(failed.problems)}", failed.span, help=failed.decided)
+        Diagnostic(
+            "policy-test", f"{failed.name}: {'; '.join(failed.problems)}", failed.span, help=failed.answer.headline
+        )
         for result in report.results
         for failed in result.failed
     ]

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from authz.secrecy import SECRET_HEADERS
 from authz.values import ascii_lower
 from mesh.testing.sent import HttpVersion, Sent
-from parser.policy_tests import SECRET_HEADERS
 
 __all__ = ["curl_of"]
 

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from authz.attributes import Value
-from authz.decision import Decision, Match, Stage, Verdict
-from authz.explain import ClauseReport
-from authz.model import Policy
+from authz.decision import Decision, Match, Verdict
 from authz.span import Span
 from authz.tree import DecisionTree
+from mesh.answering import Answer, answer_of
 from mesh.snapshot import Snapshot
 from mesh.testing.coverage import Coverage, Covering, shortfalls
 from mesh.testing.curl import curl_of
@@ -18,10 +16,9 @@ from mesh.testing.evasions import Evaded, Evading, kinds_of
 from mesh.testing.running import Case, Outcome, Running
 from mesh.testing.sent import Sent, as_sent
 from mesh.testing.suites import Suite
-from parser.policy_tests import SECRET_HEADERS
 from parser.request import RequestDocument
 
-__all__ = ["Failed", "Missing", "Nearest", "Result", "Through", "Wanted", "run_suite"]
+__all__ = ["Failed", "Result", "Through", "Wanted", "run_suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +31,18 @@ class Through:
     why: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A clause that would have to hold: its field and its place, what the request has, and what is wanted, or not."""
-
-    field: str
-    place: str
-    seen: tuple[str, ...]
-    values: tuple[str, ...]
-    negated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """The ALLOW rule that came nearest, and what it would take."""
-
-    rule: str
-    missing: tuple[Missing, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A case that did not go as expected. `problems` are sentences, `decided` what decided and where, `span` its test.
+    """A case that did not go as expected. `problems` are sentences, `span` is the place of its test.
 
-    `curl` is none for what is no HTTP request.
+    `answer` says why it is decided so: the verdict, and lines behind labels. `curl` is none for what is no HTTP request.
     """
 
     name: str
     span: Span
     caller: str
     problems: tuple[str, ...]
-    verdict: str
-    status: int
-    decided: str
-    nearest: Nearest | None = None
+    answer: Answer
     curl: str | None = None
     through: tuple[Through, ...] = ()
 
@@ -145,7 +120,7 @@ def run_suite(
 
 
 def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> Failed:
-    case, decision = outcome.case, outcome.decision
+    case = outcome.case
     snapshot, token = running.suite.snapshot, running.tokens.get(case.caller.name)
     problems = list(outcome.failures)
     if through:
@@ -157,10 +132,7 @@ def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> 
         span=case.test.span,
         caller=_caller(case),
         problems=tuple(problems),
-        verdict=decision.verdict.value,
-        status=decision.status,
-        decided=_decided(decision, snapshot),
-        nearest=_nearest(running, case) if decision.verdict is Verdict.DENY and decision.stage is Stage.ALLOW else None,
+        answer=_answer(running, outcome),
         curl=None if sent is None else curl_of(sent, token=token),
         through=tuple(
             Through(
@@ -174,27 +146,11 @@ def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> 
     )
 
 
-def _nearest(running: Running, case: Case) -> Nearest | None:
-    explanation = running.explain(case)
-    if explanation is None or (miss := explanation.nearest) is None:
-        return None
-    snapshot = running.suite.snapshot
-    policies = {policy.id: policy for policy in snapshot.policies}
-    return Nearest(
-        _named(miss.match, snapshot),
-        tuple(_missing(clause, policies[miss.match.policy]) for clause in miss.missing),
-    )
-
-
-def _missing(clause: ClauseReport, policy: Policy) -> Missing:
-    secret = clause.attribute is not None and not SECRET_HEADERS.isdisjoint(clause.attribute.argument)
-    seen = ("…",) * len(clause.seen) if secret else tuple(map(_shown, clause.seen))
-    span = policy.span(*clause.path)
-    return Missing(clause.field, "" if span is None else str(span), seen, clause.values, clause.negated)
-
-
-def _shown(value: Value) -> str:
-    return "/".join(value) if isinstance(value, tuple) else str(value)
+def _answer(running: Running, outcome: Outcome) -> Answer:
+    decision = outcome.decision
+    if (explained := running.explain(outcome.case)) is not None:
+        return answer_of(explained)
+    return Answer(headline=f"{decision.verdict.value} {decision.status}  {decision.reason}", lines=())
 
 
 def _caller(case: Case) -> str:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.decision import Decision, Stage, Verdict
-from authz.explain import Explanation, explain
 from authz.mesh_config import PathNormalization
 from authz.model import Action
 from authz.normalization import RefusedPathError, normalize_path
@@ -16,6 +15,7 @@ from authz.remote_address import remote_address
 from authz.request_authentication import JwtRule
 from authz.tree import DecisionTree
 from mesh.deciding import Offline, TreeDecides, decide, refused_path
+from mesh.explaining import Explained, explain_document
 from mesh.testing.suites import Place, Suite
 from mesh.testing.tokens import Bearing, ThrowAwayKey, bearing
 from parser.policy_tests import Caller, Expectation, PolicyTest, Request
@@ -101,24 +101,11 @@ class Running:
         """The decision about `document`, which may be another than that of the case."""
         return decide(self.suite.snapshot, document, case.offline, tree_decides)
 
-    def explain(self, case: Case) -> Explanation | None:
-        """Why a case is decided as it is; none where that is before any policy is asked."""
+    def explain(self, case: Case) -> Explained | None:
+        """Why a case is decided as it is; none where the proxy refuses its path."""
         if isinstance(case.asked, RefusedPathError):
             return None
-        asked: list[Attributes] = []
-        passed: list[frozenset[str]] = []
-
-        def watch(tree: DecisionTree, attributes: Attributes, /, *, allowed_by: frozenset[str]) -> Decision:
-            asked.append(attributes)
-            passed.append(allowed_by)
-            return tree.decide(attributes, allowed_by=allowed_by)
-
-        self.decide(case, case.asked, watch)
-        if not asked:
-            return None
-        domains = self.suite.snapshot.config.trust_domains
-        policies = self.suite.applying(case.place)
-        return explain(policies, asked[-1], trust_domains=domains, allowed_by=passed[-1])
+        return explain_document(self.suite.snapshot, case.asked, case.offline)
 
     # Cases ------------------------------------------------------------------------------------------------------------
 
@@ -261,9 +248,9 @@ def _unexpected(expect: Expectation, decision: Decision) -> Iterable[str]:
         yield f"expected the reason {expect.reason}, got {reason}"
 
 
-def _missed(expect: Expectation, explanation: Explanation | None) -> Iterable[str]:
+def _missed(expect: Expectation, explained: Explained | None) -> Iterable[str]:
     """What is wrong about the nearest miss."""
-    miss = None if explanation is None else explanation.nearest
+    miss = None if explained is None or explained.explanation is None else explained.explanation.nearest
     name = "none" if miss is None else f"{miss.match.policy}#{miss.match.rule}"
     if expect.nearest is not None and str(expect.nearest) != name:
         yield f"expected {expect.nearest} to be the nearest rule, got {name}"
