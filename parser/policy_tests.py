@@ -372,7 +372,11 @@ class _Reader:
                 config = replace(config, **switched)
                 given.add(ISTIOD_SWITCHES[name])
         if (target := fields.get("target")) is not None:
-            self._decoder.choice(target, "target", _TARGETS)
+            version = self._decoder.text(target, "target")
+            if version not in _TARGETS and not self._decoder.broken(target):
+                self._wrong(
+                    target, f"nothing here decides as {quoted(version)} does", f"write one of {', '.join(_TARGETS)}"
+                )
         mtls = fields.get("mtls")
         modes = [mode.value for mode in MtlsMode if mode is not MtlsMode.UNSET]
         mode = None if mtls is None else self._decoder.choice(mtls, "mtls", modes)

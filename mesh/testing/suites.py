@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
-from authz.model import Policy
+from authz.model import Action, Policy
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.selection import select
 from authz.workload import ServiceRef, Workload
@@ -19,7 +19,7 @@ from mesh.snapshot import Snapshot
 from mesh.testing.mutations import KINDS
 from parser.diagnostics import Diagnostic, PolicySyntaxError, quoted
 from parser.openapi import Route, parse_openapi
-from parser.policy_tests import ALL, PolicyTests, RuleRef, Written, parse_policy_tests
+from parser.policy_tests import ALL, PolicyTest, PolicyTests, RuleRef, Written, parse_policy_tests
 from parser.request import Destination
 
 __all__ = ["Loading", "Place", "Suite", "short_path"]
@@ -201,6 +201,8 @@ def _mistakes(tests: PolicyTests, snapshot: Snapshot) -> Iterator[Diagnostic]:
         expected = None if test.expect is None else test.expect.nearest
         for rule in filter(None, (test.because, expected)):
             yield from _unknown_rule(rule, policies)
+        if test.because is not None and test.because.policy in policies:
+            yield from _pointless(test.because, policies[test.because.policy], test)
         for kind in (*test.evasions, *test.spared):
             if kind.text not in (*KINDS, ALL) or (kind.text == ALL and kind in test.spared):
                 yield _unknown(kind, "evasion", KINDS)
@@ -229,6 +231,21 @@ def _unknown_rule(rule: RuleRef, policies: Mapping[str, Policy]) -> Iterator[Dia
         count = len(policy.rules)
         has = "no rules" if not count else f"{count} rule{'' if count == 1 else 's'}, and the first is #0"
         yield Diagnostic("unknown-name", f"there is no rule `{rule}`", rule.span, help=f"`{rule.policy}` has {has}")
+
+
+def _pointless(rule: RuleRef, policy: Policy, test: PolicyTest) -> Iterator[Diagnostic]:
+    """A rule that can decide nothing of what a test expects."""
+    if policy.action is Action.AUDIT or policy.dry_run:
+        what = "is for audits" if policy.action is Action.AUDIT else "is a dry run"
+        yield Diagnostic(
+            "bad-test", f"`{policy.id}` {what}, and decides nothing", rule.span, help="name a rule that does"
+        )
+    elif policy.action is Action.ALLOW and test.allow is not None and not test.allow:
+        help_ = "name who may in `allow`, or a rule that denies"
+        yield Diagnostic("bad-test", f"`{rule}` allows, and nobody may in this test", rule.span, help=help_)
+    elif policy.action is not Action.ALLOW and test.allow is not None and test.allow >= set(test.callers):
+        help_ = "name a rule that allows"
+        yield Diagnostic("bad-test", f"`{rule}` denies, and everyone may in this test", rule.span, help=help_)
 
 
 def _unknown(name: Written, kind: str, known: Iterable[str]) -> Diagnostic:
