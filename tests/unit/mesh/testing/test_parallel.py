@@ -1,0 +1,27 @@
+"""Several processes find what one finds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mesh.testing.parallel import run_suites
+from mesh.testing.results import Wanted
+from tests.unit.mesh.testing.suites import load
+
+WANTED = frozenset(Wanted)
+
+
+def test_what_several_processes_find_is_what_one_finds(tmp_path: Path) -> None:
+    tests = "tests: [{name: a, to: api, request: %s, allow: [web, anon], evasions: all}]"
+    suites = [load(tmp_path, tests % request) for request in ("GET /items", "GET /items/internal", "GET /me")]
+    alone = run_suites(suites, chosen=None, wanted=WANTED, jobs=1)
+    together = run_suites(suites, chosen=None, wanted=WANTED, jobs=3)
+    assert [replace(result, seconds=0) for result in together] == [replace(result, seconds=0) for result in alone]
+    assert any(result.failed for result in together)
+
+
+def test_only_cases_that_are_chosen_are_run(tmp_path: Path) -> None:
+    suite = load(tmp_path, "tests: [{name: a, to: api, request: GET /items, allow: []}]\ncoverage: {rules: 100}")
+    (result,) = run_suites([suite], chosen=lambda name: "[anon]" in name, wanted=WANTED)
+    assert result.passed == ("t.authz-test.yaml::a[anon][GET /items]",)
+    # What is left out may be just what covers the rest.
+    assert result.shortfalls == ()
