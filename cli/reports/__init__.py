@@ -1,1 +1,1 @@
-"""Reports: what verbs found, in the formats that other programs read."""
+"""Reports: what meshward found, in the formats that other programs read. None of them prints."""
