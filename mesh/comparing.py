@@ -7,7 +7,6 @@ from enum import Enum
 from itertools import islice
 
 from authz.analysis.access import Guarding
-from authz.analysis.circuit import FALSE
 from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
@@ -108,17 +107,14 @@ def _differences(
         ground = Ground(new, protocol, normalization=snapshot.config.path_normalization, assumed=assumed, old=old)
         if ground.old is None:
             continue
-        all_of = ground.space.circuit.all_of
-        formulas = {
-            Change.NEWLY_ALLOWED: all_of((ground.new.allowed, -ground.old.allowed)),
-            Change.NEWLY_DENIED: all_of((-ground.new.allowed, ground.old.allowed)),
-        }
-        for change, formula in formulas.items():
-            if formula == FALSE or not ground.possible(formula):
-                continue
-            responsible = (ground.new, ground.old)
-            finding = regions(ground.space, formula, among=ground.among, responsible=responsible)
+        for change, there, elsewhere in (
+            (Change.NEWLY_ALLOWED, ground.new, ground.old),
+            (Change.NEWLY_DENIED, ground.old, ground.new),
+        ):
+            finding = regions(ground.space, there, elsewhere, among=ground.among)
             found = list(islice(finding, MOST_REGIONS + 1))
+            if not found:
+                continue
             told = merged(found[:MOST_REGIONS])
             yield Difference(
                 change=change,

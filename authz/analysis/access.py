@@ -11,17 +11,21 @@ from authz.analysis.space import Space
 from authz.decision import Match
 from authz.external import Authorizers
 from authz.keys import Attribute
-from authz.matcher import Port, Present
+from authz.matcher import Exact, Exists, Port, Present
 from authz.model import Action, Policy
 from authz.peer_authentication import MtlsMode, PortMode
 from authz.predicates import LoweredRule, Part, Predicate, PredicateTable
 
-__all__ = ["IDENTIFIED", "Access", "Accesses", "Guarding", "LiteralRule"]
+__all__ = ["IDENTIFIED", "TOKEN", "Access", "Accesses", "Guarding", "LiteralRule"]
 
 IDENTIFIED = Predicate(Attribute("source.principal"), Present())
 """That the caller shows an identity."""
 
 _PORT = Attribute("destination.port")
+_AUDIENCE = Attribute("request.auth.audiences")
+_ISSUER = Attribute("request.auth.claims", ("iss",))
+TOKEN = Predicate(_ISSUER, Exists())
+"""That the caller shows a token, for none is without an issuer."""
 _OF_TOKENS = "request.auth."
 
 
@@ -78,7 +82,7 @@ class Accesses:
     def of(self, guarding: Guarding) -> Access:
         """What is allowed before a workload. The space must not be settled yet."""
         all_of, any_of = self._space.circuit.all_of, self._space.circuit.any_of
-        taken = self._taken(guarding.issuers)
+        taken = self.taken(guarding.issuers)
         rules = {
             action: self.rules(
                 # A dry run of CUSTOM is enforced, as in Istio.
@@ -96,7 +100,8 @@ class Accesses:
         closed = any(p.action is Action.ALLOW and not p.dry_run for p in guarding.policies)
         allowed = any_of([rule.literal for rule in rules[Action.ALLOW]]) if closed else TRUE
         # Where no tokens are looked at, one does no harm.
-        untaken = all_of((self._space.token, -taken)) if guarding.issuers else FALSE
+        token = self._space.literal(TOKEN)
+        untaken = all_of((token, -taken)) if guarding.issuers else FALSE
         return Access(
             allowed=all_of((-refused, -untaken, -unpassed, -denied, allowed)),
             refused=refused,
@@ -108,9 +113,15 @@ class Accesses:
             closed=closed,
         )
 
-    def _taken(self, issuers: Mapping[str, tuple[str, ...]]) -> int:
+    def taken(self, issuers: Mapping[str, tuple[str, ...]]) -> int:
         """Whether there is a token, and it is taken."""
-        return self._space.circuit.any_of([self._space.issued(issuer, meant) for issuer, meant in issuers.items()])
+        literal, circuit = self._space.literal, self._space.circuit
+        ways = []
+        for issuer, audiences in issuers.items():
+            meant = [literal(Predicate(_AUDIENCE, Exact(each))) for each in audiences]
+            own = literal(Predicate(_ISSUER, Exact(issuer)))
+            ways.append(circuit.all_of((own, circuit.any_of(meant))) if meant else own)
+        return circuit.any_of(ways)
 
     def rules(
         self, policies: Sequence[Policy], trust_domains: tuple[str, ...], *, taken: int = TRUE

@@ -56,7 +56,7 @@ class TextAxis:
         self._circuit = circuit
         self._domain = domain
         self._tests: dict[Test, int] = {}
-        self._values: dict[tuple[frozenset[Test], frozenset[Test]], str | None] = {}
+        self._values: dict[tuple[frozenset[Test], frozenset[Test]], str | tuple[Test, ...]] = {}
 
     def test(self, matcher: Test) -> int:
         """The literal that holds where any value matches."""
@@ -145,39 +145,49 @@ class TextAxis:
         if truths[abs(self.there)] < 0 and self.there != TRUE:
             return ()
         held = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] > 0]
-        failed = [m for m, literal in self._tests.items() if literal == FALSE or truths[literal] < 0]
+        failed = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] < 0]
         groups: list[list[Test]] = [held]
         if self.many:
             groups = [[each] for each in _least(held)] or [[]]
         found: list[str] = []
         for group in groups:
             value = self._value(group, failed)
-            if value is None:
-                return self._contradiction(group, failed)
+            if not isinstance(value, str):
+                return self._contradiction(group, list(value))
             found.append(value)
         return tuple(dict.fromkeys(found))
 
     def _contradiction(self, held: list[Test], failed: list[Test]) -> list[int]:
-        """A few of them that no value meets, as literals that hold."""
+        """As few of them as no value meets, as literals that hold."""
         for kept in (held, failed):
-            for matcher in list(kept):
-                kept.remove(matcher)
-                if self._value(held, failed) is not None:
-                    kept.append(matcher)
-        literals = [self._tests[m] for m in held] + [-self._tests[m] for m in failed]
+            for test in list(kept):
+                kept.remove(test)
+                if isinstance(self._value(held, failed), str):
+                    kept.append(test)
+        literals = [self._tests[test] for test in held] + [-self._tests[test] for test in failed]
         return [literal for literal in literals if literal != TRUE] or [self.there]
 
-    def _value(self, held: Sequence[Test], failed: Sequence[Test]) -> str | None:
+    def _value(self, held: Sequence[Test], failed: Sequence[Test]) -> str | tuple[Test, ...]:
+        """A text for which all of `held` hold and none of `failed`; or a few of `failed`, of which it has one in any case."""
         key = (frozenset(held), frozenset(failed))
         if key not in self._values:
             self._values[key] = self._found(held, failed)
         return self._values[key]
 
-    def _found(self, held: Sequence[Test], failed: Sequence[Test]) -> str | None:
+    def _found(self, held: Sequence[Test], failed: Sequence[Test]) -> str | tuple[Test, ...]:
         for text in self._guesses(held):
             if all(holds(test, text) for test in held) and not any(holds(test, text) for test in failed):
                 return text
-        return shortest(self._domain.language, held, [*failed, *self._domain.without])
+        # Only those that came in the way are told to the search: of thousands few do.
+        avoided: list[Test] = []
+        while True:
+            found = shortest(self._domain.language, held, [*avoided, *self._domain.without])
+            if found is None:
+                return tuple(avoided)
+            in_the_way = [test for test in failed if holds(test, found)]
+            if not in_the_way:
+                return found
+            avoided += in_the_way
 
     def _guesses(self, held: Sequence[Test]) -> Iterator[str]:
         """Texts of the domain that are likely to do, the shorter first."""

@@ -201,7 +201,9 @@ class Space:
                 raise RuntimeError("a space that is settled takes no more predicates")
             attribute = predicate.attribute
             absent = attribute.http_only and not self._http
-            known = self._literals[predicate] = FALSE if absent else self._literal(attribute, predicate.matcher)
+            untold = attribute.key.startswith("request.auth.") and self.token == FALSE
+            possible = not absent and not untold
+            known = self._literals[predicate] = self._literal(attribute, predicate.matcher) if possible else FALSE
         return known
 
     def authorizer(self, name: str) -> int:
@@ -209,13 +211,6 @@ class Space:
         if name not in self._authorizers:
             self._authorizers[name] = self.circuit.variable()
         return self._authorizers[name]
-
-    def issued(self, issuer: str, audiences: Iterable[str]) -> int:
-        """The literal that holds where there is a token of `issuer`, for one of `audiences` if there are any."""
-        if self.token == FALSE:
-            return FALSE
-        meant = [self._claim(("aud",)).test(Exact(each)) for each in audiences]
-        return self.circuit.all_of((self._issuer.test(Exact(issuer)), self.circuit.any_of(meant) if meant else TRUE))
 
     def vocabulary(self) -> Iterable[tuple[Predicate, int]]:
         """Every predicate that was asked for and may hold or not, with its literal."""

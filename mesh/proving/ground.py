@@ -55,6 +55,8 @@ class Ground:
         self.space = Space(protocol, normalization=normalization, issuers=issuers, callers=callers)
         self._accesses = Accesses(self.space)
         self.new: Access = self._accesses.of(new)
+        self.taken: int = self._accesses.taken(new.issuers)
+        """Whether there is a token that is taken."""
         self.old: Access | None = None if old is None else self._accesses.of(old)
         self._identified = self.space.literal(IDENTIFIED)
         self.among: tuple[int, ...] = tuple(self._among(assumed))
@@ -73,13 +75,6 @@ class Ground:
         """The literal of each rule, by `namespace/name#index`; those that no proxy takes are left out."""
         found = self._accesses.rules(list(policies), self._new.trust_domains, taken=self.taken)
         return {f"{rule.match.policy}#{rule.match.rule}": rule.literal for rule in found}
-
-    @property
-    def taken(self) -> int:
-        """Whether there is a token that is taken."""
-        return self.space.circuit.any_of(
-            [self.space.issued(issuer, meant) for issuer, meant in self._new.issuers.items()]
-        )
 
     def of_callers(self, callers: Callers) -> int:
         """The literal that holds where the caller is one of `callers`."""
