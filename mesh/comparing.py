@@ -7,11 +7,11 @@ from enum import Enum
 from itertools import islice
 
 from authz.analysis.access import Guarding
-from authz.analysis.circuit import FALSE
 from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
-from mesh.proving.ground import Ground, Witness
+from authz.mesh_config import PathNormalization
+from mesh.proving.ground import Ground, Shared, Witness
 from mesh.proving.proofs import NOBODY
 from mesh.proving.subjects import Subject, subjects
 from mesh.questions import guarding_of
@@ -74,10 +74,13 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
         if subject is not None:
             groups[both].append(subject)
             guardings.setdefault(both, (_guarding(old, was), _guarding(new, now)))
+    # Of two ways to normalize, what the weaker leaves is more.
+    options = [snapshot.config.path_normalization for snapshot in (old, new)]
+    normalization = min(options, key=list(PathNormalization).index)
     differences: list[Difference] = []
     same: list[Subject] = []
     for key, group in groups.items():
-        found = list(_differences(*guardings[key], group, new, assumed))
+        found = list(_differences(*guardings[key], group, normalization, assumed))
         differences += found
         same += [] if found else group
     return Comparison(
@@ -102,23 +105,21 @@ def _guarding(snapshot: Snapshot, subject: Subject | None) -> Guarding:
 
 
 def _differences(
-    old: Guarding, new: Guarding, group: Sequence[Subject], snapshot: Snapshot, assumed: Assumed
+    old: Guarding, new: Guarding, group: Sequence[Subject], normalization: PathNormalization, assumed: Assumed
 ) -> Iterator[Difference]:
     for protocol in Protocol:
-        ground = Ground(new, protocol, normalization=snapshot.config.path_normalization, assumed=assumed, old=old)
+        shared = Shared(protocol, normalization=normalization, issuers=(*new.issuers, *old.issuers), assumed=assumed)
+        ground = Ground(shared, new, old=old)
         if ground.old is None:
             continue
-        all_of = ground.space.circuit.all_of
-        formulas = {
-            Change.NEWLY_ALLOWED: all_of((ground.new.allowed, -ground.old.allowed)),
-            Change.NEWLY_DENIED: all_of((-ground.new.allowed, ground.old.allowed)),
-        }
-        for change, formula in formulas.items():
-            if formula == FALSE or not ground.possible(formula):
-                continue
-            responsible = (ground.new, ground.old)
-            finding = regions(ground.space, formula, among=ground.among, responsible=responsible)
+        for change, there, elsewhere in (
+            (Change.NEWLY_ALLOWED, ground.new, ground.old),
+            (Change.NEWLY_DENIED, ground.old, ground.new),
+        ):
+            finding = regions(ground.space, there, elsewhere, among=ground.among)
             found = list(islice(finding, MOST_REGIONS + 1))
+            if not found:
+                continue
             told = merged(found[:MOST_REGIONS])
             yield Difference(
                 change=change,

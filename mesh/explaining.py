@@ -107,7 +107,8 @@ class Explained:
     `step` is where it was decided; a request that nothing denies comes to the last. `attributes` are the facts as they were seen
     last: with the port of a workload that has one, without an identity where mTLS is switched off, with the claims of a token
     that was verified. `trust_domains` are those of the mesh. `claimed` is whether the document has claims itself, so that no tokens are looked at. `tokens` are there
-    where they were, and `explanation` where the policies were asked.
+    where they were, and `explanation` where the policies were asked. `secret_headers` are those whose values are nobody's to see, in
+    lower case, also those in which tokens are looked for.
     """
 
     decision: Decision
@@ -120,17 +121,11 @@ class Explained:
     authorizers: tuple[AuthorizerReport, ...]
     tokens: tuple[TokenReport, ...]
     explanation: Explanation | None
+    secret_headers: frozenset[str]
 
     def came_to(self, step: Step) -> bool:
         """Whether the request came as far as `step`."""
         return _ORDER.index(step) <= _ORDER.index(self.step)
-
-    @property
-    def secret_headers(self) -> frozenset[str]:
-        """The headers whose values are nobody's to see, in lower case: also those in which tokens are looked for."""
-        return SECRET_HEADERS | {
-            ascii_lower(header.name) for _, rule, _ in self.view.tokens for header in rule.from_headers
-        }
 
 
 def explain_document(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Explained:
@@ -188,10 +183,12 @@ def _unasked(snapshot: Snapshot, document: RequestDocument, decision: Decision, 
     port = document.attributes.destination_port
     port = only_port(workload) if port is None else port
     mode = _guard(snapshot, document).mode(port)
+    before = view(snapshot, workload, document.destination.service)
+    looked_in = {ascii_lower(header.name) for _, rule, _ in before.tokens for header in rule.from_headers}
     return Explained(
         decision=decision,
         step=step,
-        view=view(snapshot, workload, document.destination.service),
+        view=before,
         attributes=replace(document.attributes, destination_port=port),
         trust_domains=snapshot.config.trust_domains,
         claimed=document.attributes.claims is not None,
@@ -199,6 +196,7 @@ def _unasked(snapshot: Snapshot, document: RequestDocument, decision: Decision, 
         authorizers=(),
         tokens=(),
         explanation=None,
+        secret_headers=SECRET_HEADERS | looked_in,
     )
 
 

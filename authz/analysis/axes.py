@@ -13,7 +13,7 @@ from itertools import chain
 from operator import itemgetter
 
 from authz.analysis.circuit import FALSE, TRUE, Circuit
-from authz.analysis.language import Characters, Language, Piece, is_in, language_of, shortest
+from authz.analysis.language import ANYTHING, Characters, Language, Piece, Repeat, is_in, language_of, shortest
 from authz.attributes import Address
 from authz.matcher import Exact, Exists, Matcher, Prefix, Present, Suffix, matches
 
@@ -56,7 +56,7 @@ class TextAxis:
         self._circuit = circuit
         self._domain = domain
         self._tests: dict[Test, int] = {}
-        self._values: dict[tuple[frozenset[Test], frozenset[Test]], str | None] = {}
+        self._values: dict[tuple[frozenset[Test], frozenset[Test]], str | tuple[Test, ...]] = {}
 
     def test(self, matcher: Test) -> int:
         """The literal that holds where any value matches."""
@@ -72,7 +72,7 @@ class TextAxis:
         start = self._domain.start
         match matcher:
             case Exact(value):
-                fits = value.startswith(start)
+                return self.has(value)
             case Prefix(value):
                 fits = value.startswith(start) or start.startswith(value)
             case Suffix(value):
@@ -85,11 +85,13 @@ class TextAxis:
         """Whether any text of the domain meets it."""
         return shortest(self._domain.language, (test,), self._domain.without) is not None
 
-    def leave_out(self, languages: tuple[Language, ...], asking: tuple[type, ...]) -> None:
-        """Take the texts of `languages` out of the domain, and with them all tests of these types, which nothing else meets."""
-        self._domain = replace(self._domain, without=(*self._domain.without, *languages))
-        for matcher in [each for each in self._tests if isinstance(each, asking)]:
-            self._circuit.require((-self._tests.pop(matcher),))
+    def leave_out(self, text: str, asking: tuple[type, ...]) -> None:
+        """Take what holds `text` out of the domain, and with it all tests that ask for it: by themselves, or those of these types."""
+        anything = Repeat(ANYTHING)
+        self._domain = replace(self._domain, without=(*self._domain.without, Language((anything, text, anything))))
+        for test in list(self._tests):
+            if isinstance(test, asking) or text in getattr(test, "value", ""):
+                self._circuit.require((-self._tests.pop(test),))
 
     def settle(self) -> None:
         """Say which of the tests can hold together."""
@@ -145,39 +147,49 @@ class TextAxis:
         if truths[abs(self.there)] < 0 and self.there != TRUE:
             return ()
         held = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] > 0]
-        failed = [m for m, literal in self._tests.items() if literal == FALSE or truths[literal] < 0]
+        failed = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] < 0]
         groups: list[list[Test]] = [held]
         if self.many:
             groups = [[each] for each in _least(held)] or [[]]
         found: list[str] = []
         for group in groups:
             value = self._value(group, failed)
-            if value is None:
-                return self._contradiction(group, failed)
+            if not isinstance(value, str):
+                return self._contradiction(group, list(value))
             found.append(value)
         return tuple(dict.fromkeys(found))
 
     def _contradiction(self, held: list[Test], failed: list[Test]) -> list[int]:
-        """A few of them that no value meets, as literals that hold."""
+        """As few of them as no value meets, as literals that hold."""
         for kept in (held, failed):
-            for matcher in list(kept):
-                kept.remove(matcher)
-                if self._value(held, failed) is not None:
-                    kept.append(matcher)
-        literals = [self._tests[m] for m in held] + [-self._tests[m] for m in failed]
+            for test in list(kept):
+                kept.remove(test)
+                if isinstance(self._value(held, failed), str):
+                    kept.append(test)
+        literals = [self._tests[test] for test in held] + [-self._tests[test] for test in failed]
         return [literal for literal in literals if literal != TRUE] or [self.there]
 
-    def _value(self, held: Sequence[Test], failed: Sequence[Test]) -> str | None:
+    def _value(self, held: Sequence[Test], failed: Sequence[Test]) -> str | tuple[Test, ...]:
+        """A text for which all of `held` hold and none of `failed`; or a few of `failed`, of which it has one in any case."""
         key = (frozenset(held), frozenset(failed))
         if key not in self._values:
             self._values[key] = self._found(held, failed)
         return self._values[key]
 
-    def _found(self, held: Sequence[Test], failed: Sequence[Test]) -> str | None:
+    def _found(self, held: Sequence[Test], failed: Sequence[Test]) -> str | tuple[Test, ...]:
         for text in self._guesses(held):
             if all(holds(test, text) for test in held) and not any(holds(test, text) for test in failed):
                 return text
-        return shortest(self._domain.language, held, [*failed, *self._domain.without])
+        # Only those that came in the way are told to the search: of thousands few do.
+        avoided: list[Test] = []
+        while True:
+            found = shortest(self._domain.language, held, [*avoided, *self._domain.without])
+            if found is None:
+                return tuple(avoided)
+            in_the_way = [test for test in failed if holds(test, found)]
+            if not in_the_way:
+                return found
+            avoided += in_the_way
 
     def _guesses(self, held: Sequence[Test]) -> Iterator[str]:
         """Texts of the domain that are likely to do, the shorter first."""

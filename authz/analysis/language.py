@@ -267,6 +267,9 @@ def _sets(pieces: Iterable[Piece]) -> set[Characters]:
     return found
 
 
+# What one has found out about its places is worth keeping: the same few are asked for again and again.
+_read = lru_cache(maxsize=4096)(_Expression)
+
 _Places = frozenset[int]
 
 _FREE: _Places = frozenset({-1})
@@ -380,7 +383,7 @@ def shortest(
 
     Of those of one length it is the one whose characters were tried first: letters before others.
     """
-    expressions = [_Expression(domain)]
+    expressions = [_read(domain)]
     machines: list[_Machine] = []
     letters: set[str] = set()
     for wanted in inside:
@@ -389,10 +392,10 @@ def shortest(
             letters.update(wanted.value)
         else:
             language = wanted if isinstance(wanted, Language) else language_of(wanted)
-            expressions.append(_Expression(language))
+            expressions.append(_read(language))
     plain = (Exact, Prefix, Suffix)
     forbidden = [
-        _Expression(each if isinstance(each, Language) else language_of(each))
+        _read(each if isinstance(each, Language) else language_of(each))
         for each in outside
         if not isinstance(each, plain)
     ]
