@@ -26,15 +26,14 @@ __all__ = ["run_tests"]
 def run_tests(arguments: argparse.Namespace) -> ExitCode:
     """What `meshward test` does."""
     if arguments.watch:
-        keep_running(lambda: _watched(arguments), frozenset(map(Path, arguments.paths)))
+        _files(arguments.paths)  # what is not there cannot be watched
+        keep_running(
+            lambda: _suites(arguments.paths),
+            lambda found: _report(arguments, *found),
+            files=lambda found: frozenset(Path(file).parent for suite in found[0] for file in suite.files),
+            first=frozenset(map(Path, arguments.paths)),
+        )
     return _report(arguments, *_suites(arguments.paths))
-
-
-def _watched(arguments: argparse.Namespace) -> frozenset[Path]:
-    """Run once, and say where the manifests are that it was about."""
-    suites, broken = _suites(arguments.paths)
-    _report(arguments, suites, broken)
-    return frozenset(Path(file).parent for suite in suites for file in suite.files)
 
 
 def _report(arguments: argparse.Namespace, suites: Sequence[Suite], broken: Sequence[str]) -> ExitCode:

@@ -200,7 +200,9 @@ def _mistakes(tests: PolicyTests, snapshot: Snapshot) -> Iterator[Diagnostic]:
     for test in tests.tests:
         if test.log is not None:
             help_ = "remove this test"
-            yield Diagnostic("bad-test", "recorded traffic is not replayed in tests yet", test.log.path.span, help=help_)
+            yield Diagnostic(
+                "bad-test", "recorded traffic is not replayed in tests yet", test.log.path.span, help=help_
+            )
         expected = None if test.expect is None else test.expect.nearest
         for rule in filter(None, (test.because, expected)):
             yield from _unknown_rule(rule, policies)
