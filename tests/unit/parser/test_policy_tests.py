@@ -332,7 +332,7 @@ def paths_in(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
 
 WHOLE: Any = to_data(parse_documents(FULL.encode(), "f")[0][0])
 PATHS = list(paths_in(WHOLE))[1:]
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 7, -1, 7.5, "", "all", "web", "x/y", "a#1", [], {}, [None], [[]], {"a": None}, {"via": "alice"}]
 )
 
