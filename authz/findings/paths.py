@@ -1,5 +1,6 @@
 """Denied paths that a slash at the end slips past: servers take the path with it for the same, and proxies do not."""
 
+import re
 from collections.abc import Iterator
 
 from authz.findings.codes import EVADABLE_PATH
@@ -14,6 +15,8 @@ __all__ = ["denied_paths", "find_evadable_paths"]
 _ANYWHERE = Scope("", ())
 _PATH = "request.path"
 _OPEN = "/{**}"
+# The path of a gRPC method is a name, and no server looks behind it for a slash.
+_GRPC = re.compile(r"/(?:[\w]+\.)*[A-Z]\w*/(?:[A-Z]\w*|\*)")
 
 
 def denied_paths(rule: ReadRule) -> Iterator[tuple[Clause, str, tuple[Value, ...]]]:
@@ -32,7 +35,7 @@ def find_evadable_paths(rule: ReadRule) -> Iterator[Finding]:
     for _, name, values in denied_paths(rule):
         matchers = [matcher for value in values for matcher in value.matchers]
         for value in values:
-            missing = _twin(value.matchers[0], value.text)
+            missing = None if _GRPC.fullmatch(value.text) else _twin(value.matchers[0], value.text)
             if missing is not None and not _is_covered(missing, matchers):
                 yield Finding(
                     code=EVADABLE_PATH,
