@@ -9,6 +9,7 @@ from authz.findings.finding import Drop, Finding, named
 from authz.findings.implication import SINGLE, subject_of
 from authz.findings.reading import Clause, ReadRule, Value
 from authz.keys import Attribute
+from authz.span import Path
 
 __all__ = ["find_contradictions"]
 
@@ -75,11 +76,15 @@ def _together(rule: ReadRule, clauses: Sequence[Clause], others: Sequence[Clause
             yield Finding(
                 code=CONTRADICTION,
                 policy=rule.policy,
-                path=(other if other.wanted else one).path,
+                path=_place(other if one in rule.conditions or other not in rule.conditions else one),
                 message=f"{message}, so this never matches",
                 help="what stands together must all hold: begin another rule, or another entry, if either is to be enough",
             )
             return
+
+
+def _place(clause: Clause) -> Path:
+    return clause.path if clause.wanted else clause.not_path
 
 
 def _clash(one: Clause, other: Clause) -> str | None:

@@ -1,7 +1,7 @@
 """Rules that another one leaves nothing to do: shadowed, duplicate, and never reached behind a DENY rule."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,11 +11,9 @@ from authz.findings.finding import Finding
 from authz.findings.implication import implies, subject_of
 from authz.findings.scope import Scope, scope_of, wider_scopes
 from authz.findings.wider import WiderIndex, handle
-from authz.keys import Attribute
-from authz.matcher import Matcher
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
-from authz.predicates import Clause, LoweredRule, Part, Predicate, PredicateTable
+from authz.predicates import Clause, LoweredRule, Part, PredicateTable
 from authz.span import Path
 
 __all__ = ["find_redundant_rules"]
@@ -23,6 +21,7 @@ __all__ = ["find_redundant_rules"]
 _PROTOCOLS = (Protocol.HTTP, Protocol.TCP)
 # Rules that one is compared with. There are hardly ever more than a few that may be as wide.
 _MOST = 64
+_FEW = 16
 
 
 def find_redundant_rules(policies: Sequence[Policy], config: MeshConfig) -> Iterator[Finding]:
@@ -55,6 +54,11 @@ class _Rule:
     @property
     def path(self) -> Path:
         return "spec", "rules", self.index
+
+    @property
+    def any(self) -> LoweredRule:
+        """What is checked on HTTP, or on TCP where that is all there is."""
+        return next(each for each in self.compiled if each is not None)
 
     def within(self, other: "_Rule") -> bool:
         """Whether the other matches whatever this one does, on HTTP and on TCP."""
@@ -133,25 +137,23 @@ class _Index:
 
     def __init__(self, rules: Sequence[_Rule], root_namespace: str) -> None:
         self._root = root_namespace
+        # Places and what is read there have numbers, for looking up by themselves costs more than all the rest.
+        self._numbers: dict[Hashable, int] = {}
         self._asking: WiderIndex[_Rule] = WiderIndex()
         self._asking_nothing: dict[Hashable, list[_Rule]] = {}
-        used: Counter[Hashable] = Counter()
-        anchors = [(rule, (rule.stage, rule.scope), list(_anchors(rule))) for rule in rules]
-        for _, place, possible in anchors:
-            used.update((place, subject, handle(each.matcher)) for anchor in possible for subject, each in anchor)
-        for rule, place, possible in anchors:
-            if not possible:
-                self._asking_nothing.setdefault(place, []).append(rule)
+        used: Counter[_Handle] = Counter()
+        for rule in rules:
+            for clause in _clauses(rule.any):
+                used.update(self._handles(rule, clause))
+        for rule in rules:
+            anchors = self._anchors(rule, used)
+            if anchors is None:
+                self._asking_nothing.setdefault((rule.stage, rule.scope), []).append(rule)
                 continue
-            # By what fewest ask for, so that few are found.
-            rarest = min(
-                possible,
-                key=lambda anchor: max(
-                    used[place, subject, handle(each.matcher)] for subject, each in anchor
-                ),  # used at once
-            )
-            for subject, each in rarest:
-                self._asking.add((place, subject), each.matcher, rule)
+            for clause in anchors:
+                number = self._number(rule, clause)
+                for each in clause.wanted:
+                    self._asking.add(number, each.matcher, rule)
 
     def as_wide(self, rule: _Rule, stage: Hashable) -> Iterator[_Rule]:
         """Rules of a stage that may match all that `rule` does, wherever it is in force; a few dozen at most."""
@@ -159,41 +161,51 @@ class _Index:
 
     def _as_wide(self, rule: _Rule, stage: Hashable) -> Iterator[_Rule]:
         seen: set[int] = set()
-        asked = list(_asked(rule))
+        # Of each alternative one is enough, for what is as wide takes all of them; and so is one value of each list.
+        compiled = rule.any
+        given: Part = (*compiled.sources[0], *compiled.operations[0], *compiled.conditions)
+        asked = [(subject_of(clause.attribute), clause.wanted[0].matcher) for clause in given if clause.wanted]
         for scope in wider_scopes(rule.scope, self._root):
             place = (stage, scope)
-            candidates: Iterable[_Rule] = self._asking_nothing.get(place, ())
             for subject, matcher in asked:
-                for other in self._asking.asking_for_more((place, subject), matcher):
+                if (number := self._numbers.get((place, subject))) is None:
+                    continue
+                for other in self._asking.asking_for_more(number, matcher):
                     if other.number not in seen:
                         seen.add(other.number)
                         yield other
-            yield from candidates
+            # What asks for nothing need not be asked for, and is looked at by all.
+            yield from islice(self._asking_nothing.get(place, ()), _FEW)
+
+    def _anchors(self, rule: _Rule, used: Counter["_Handle"]) -> Sequence[Clause] | None:
+        """The clauses that a rule is found by, the ones that fewest ask: a narrower rule must ask for one of them, too.
+
+        None where a rule need not ask for anything to be narrower.
+        """
+
+        def often(clause: Clause) -> int:
+            return max(used[each] for each in self._handles(rule, clause))
+
+        possible = [[clause] for clause in rule.any.conditions if clause.wanted]
+        for half in (rule.any.sources, rule.any.operations):
+            asking = [min((clause for clause in part if clause.wanted), key=often, default=None) for part in half]
+            if None not in asking:
+                possible.append([clause for clause in asking if clause is not None])
+        return min(possible, key=lambda clauses: max(map(often, clauses)), default=None)
+
+    def _handles(self, rule: _Rule, clause: Clause) -> Iterator["_Handle"]:
+        number = self._number(rule, clause)
+        return ((number, handle(each.matcher)) for each in clause.wanted)
+
+    def _number(self, rule: _Rule, clause: Clause) -> int:
+        place = ((rule.stage, rule.scope), subject_of(clause.attribute))
+        return self._numbers.setdefault(place, len(self._numbers))
 
 
-_Anchor = list[tuple[Attribute, Predicate]]
+_Handle = tuple[int, tuple[object, ...]]
 
 
-def _anchors(rule: _Rule) -> Iterator[_Anchor]:
-    """What a narrower rule must ask for, too, one thing or another; each is enough to be found by."""
-    compiled = next(each for each in rule.compiled if each is not None)
-    for clause in compiled.conditions:
-        if clause.wanted:
-            yield _predicates(clause)
-    for half in (compiled.sources, compiled.operations):
-        asking = [next((clause for clause in part if clause.wanted), None) for part in half]
-        if None not in asking:
-            yield [each for clause in asking if clause is not None for each in _predicates(clause)]
-
-
-def _predicates(clause: Clause) -> _Anchor:
-    return [(subject_of(clause.attribute), each) for each in clause.wanted]
-
-
-def _asked(rule: _Rule) -> Iterator[tuple[Attribute, Matcher]]:
-    """One thing of everything that the rule asks for."""
-    compiled = next(each for each in rule.compiled if each is not None)
-    part: Part = (*compiled.sources[0], *compiled.operations[0], *compiled.conditions)
-    for clause in part:
-        if clause.wanted:
-            yield subject_of(clause.attribute), clause.wanted[0].matcher
+def _clauses(rule: LoweredRule) -> Iterator[Clause]:
+    """What a rule asks for somewhere."""
+    for part in (*rule.sources, *rule.operations, rule.conditions):
+        yield from (clause for clause in part if clause.wanted)

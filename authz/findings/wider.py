@@ -43,7 +43,9 @@ def handle(matcher: Matcher) -> _Handle:  # noqa: C901  # a case for each kind
         case Suffix(end) | SpiffeSuffix(end):
             return "$", end
         case Template(value):
-            return "^", TEMPLATE_OPERATOR.split(value)[0]
+            # By a segment that stands in whatever it matches: the longest, which is most of its own.
+            longest = max(_segments(value), key=len, default="")
+            return ("/", longest) if longest else _ANY
         case Cidr(network):
             return "net", network.version, int(network.network_address), network.prefixlen
         case Port(number):
@@ -58,6 +60,11 @@ def handle(matcher: Matcher) -> _Handle:  # noqa: C901  # a case for each kind
             return "iss", issuer
         case _:
             return _ANY
+
+
+def _segments(path: str) -> set[str]:
+    """What stands between the slashes of a path or a template, but for its operators."""
+    return {segment for segment in path.split("/") if segment and "{" not in segment}
 
 
 class WiderIndex(Generic[T]):
@@ -91,6 +98,7 @@ class WiderIndex(Generic[T]):
         match narrow:
             case Exact(value):
                 yield "=", value
+                yield from (("/", segment) for segment in _segments(value))
                 yield from self._starts_of(value)
                 yield from self._ends_of(value)
                 yield from (("ns", name) for name in namespaces_of(value))
@@ -105,6 +113,7 @@ class WiderIndex(Generic[T]):
                 yield from (("ns", name) for name in namespaces_of(end))
             case Template(value):
                 first, *_, last = TEMPLATE_OPERATOR.split(value)
+                yield from (("/", segment) for segment in _segments(value))
                 yield from self._starts_of(first)
                 yield from self._ends_of(last)
             case Cidr(network):

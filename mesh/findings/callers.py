@@ -43,7 +43,7 @@ def _hiding(policy: Policy, rules: Sequence[ReadRule], mesh: Surroundings) -> It
         ),
         None,
     )
-    if found is None or next(mesh.allowing(policy), None) is not None or not mesh.serves_plaintext(policy):
+    if found is None or mesh.allowing(policy) or not mesh.serves_plaintext(policy):
         return
     yield Finding(
         code=PLAINTEXT_EVADES,

@@ -35,7 +35,7 @@ def find_about_paths(policy: Policy, rules: Sequence[ReadRule], mesh: Surroundin
     if kept_out is None:
         return
     clause, name, text = kept_out
-    allowing = list(mesh.allowing(policy))
+    allowing = mesh.allowing(policy)
     path = clause.path if clause.wanted and policy.action is Action.DENY else clause.not_path
     if policy.action is Action.DENY and not allowing:
         first = text.rstrip("/*")

@@ -1,7 +1,7 @@
 """Surroundings: what findings ask of a mesh, each thing worked out once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from authz.findings.reading import ReadRule, read_rules
@@ -30,6 +30,7 @@ class Surroundings:
         self.config: MeshConfig = given or MeshConfig()
         self.root: str = self.config.root_namespace
         self._workloads: dict[Scope, tuple[Workload, ...]] = {}
+        self._allowing: dict[Scope, Sequence[Sequence[ReadRule]]] = {}
         self._plaintext: dict[int, bool] = {}
         self._reach = Reach(manifests.workloads, manifests.request_authentications, root_namespace=self.root)
 
@@ -52,49 +53,33 @@ class Surroundings:
 
     # Other policies -------------------------------------------------------------------------------------------------------
 
-    def allowing(self, policy: Policy) -> Iterator[Sequence[ReadRule]]:
+    def allowing(self, policy: Policy) -> Sequence[Sequence[ReadRule]]:
         """The rules of each ALLOW policy that may be in force where `policy` is."""
-        for other in self._near(policy, self._enforced_allow):
-            if may_meet(policy, self.manifests.policies[other], self.root):
-                yield self.rules[other]
+        scope = scope_of(policy)
+        if (known := self._allowing.get(scope)) is None:
+            known = self._allowing[scope] = [self.rules[other] for other in self._enforced_allow.meeting(policy)]
+        return known
 
     def looks_at_tokens(self, policy: RequestAuthentication) -> bool:
         """Whether a policy that may be in force where `policy` is has tokens looked at, by itself or by somebody else."""
-        return any(
-            may_meet(policy, self.manifests.policies[other], self.root)
-            for other in self._near(policy, self._with_tokens)
-        )
-
-    def _near(self, policy: Policy | RequestAuthentication, among: dict[str | None, list[int]]) -> Iterable[int]:
-        """Those of `among` in the namespaces where there may be workloads of `policy`."""
-        if policy.namespace == self.root:
-            return among.get(None, ())
-        return (*among.get(policy.namespace, ()), *among.get(self.root, ()))
+        return next(self._with_tokens.meeting(policy), None) is not None
 
     @cached_property
-    def _enforced_allow(self) -> dict[str | None, list[int]]:
-        return self._by_namespace(
-            number
-            for number, policy in enumerate(self.manifests.policies)
-            if policy.action is Action.ALLOW and not policy.dry_run
-        )
+    def _enforced_allow(self) -> "_Others":
+        policies = self.manifests.policies
+        numbers = (number for number, each in enumerate(policies) if each.action is Action.ALLOW and not each.dry_run)
+        return _Others(policies, numbers, self.root)
 
     @cached_property
-    def _with_tokens(self) -> dict[str | None, list[int]]:
-        return self._by_namespace(
-            number
-            for number, policy in enumerate(self.manifests.policies)
-            if policy.action is Action.CUSTOM
-            or any(clause.attribute.key.startswith(_TOKENS) for rule in self.rules[number] for clause in rule.clauses)
+    def _with_tokens(self) -> "_Others":
+        policies = self.manifests.policies
+        numbers = (
+            number for number, each in enumerate(policies) if each.action is Action.CUSTOM or self._reads_tokens(number)
         )
+        return _Others(policies, numbers, self.root)
 
-    def _by_namespace(self, numbers: Iterable[int]) -> dict[str | None, list[int]]:
-        """Policies by their namespaces, and all of them under none."""
-        found: dict[str | None, list[int]] = defaultdict(list)
-        for number in numbers:
-            found[self.manifests.policies[number].namespace].append(number)
-            found[None].append(number)
-        return found
+    def _reads_tokens(self, number: int) -> bool:
+        return any(clause.attribute.key.startswith(_TOKENS) for rule in self.rules[number] for clause in rule.clauses)
 
     # Connections ----------------------------------------------------------------------------------------------------------
 
@@ -172,3 +157,37 @@ class Surroundings:
     @cached_property
     def _ambient(self) -> frozenset[str]:
         return frozenset(self.manifests.ambient)
+
+
+class _Others:
+    """Some of the policies, by their namespaces and one of their labels: whom another may meet is found without trying each."""
+
+    def __init__(self, policies: Sequence[Policy], numbers: Iterable[int], root: str) -> None:
+        self._policies = policies
+        self._root = root
+        self._anywhere: dict[str | None, list[int]] = defaultdict(list)
+        self._labelled: dict[str | None, dict[str, dict[str, list[int]]]] = defaultdict(dict)
+        for number in numbers:
+            policy = policies[number]
+            label = min((policy.selector or {}).items(), default=None)
+            # All of them are under none, too: what is in the root namespace may meet them everywhere.
+            for place in (None, policy.namespace):
+                if label is None or policy.target_refs:
+                    self._anywhere[place].append(number)
+                else:
+                    self._labelled[place].setdefault(label[0], {}).setdefault(label[1], []).append(number)
+
+    def meeting(self, policy: Policy | RequestAuthentication) -> Iterator[int]:
+        """The numbers of those that may be in force where `policy` is."""
+        for place in [None] if policy.namespace == self._root else dict.fromkeys((policy.namespace, self._root)):
+            for number in self._near(place, policy.selector or {}):
+                if may_meet(policy, self._policies[number], self._root):
+                    yield number
+
+    def _near(self, place: str | None, selector: Mapping[str, str]) -> Iterator[int]:
+        yield from self._anywhere.get(place, ())
+        for label, by_value in self._labelled.get(place, {}).items():
+            # Of those that ask for another value, none is for the same workload.
+            wanted = by_value.values() if label not in selector else [by_value.get(selector[label], [])]
+            for numbers in wanted:
+                yield from numbers
