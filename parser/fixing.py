@@ -68,7 +68,7 @@ def fixed(data: bytes, file: str, edits: Iterable[Edit]) -> bytes:
 def _apply(text: str, changes: Iterable[_Change]) -> str:
     done: list[str] = []
     position = 0
-    for start, end, new in sorted(changes):
+    for start, end, new in sorted(changes, key=lambda change: change[:2]):
         if start >= position:
             done += (text[position:start], new)
             position = end

@@ -109,7 +109,10 @@ def with_narrower_ones(random: Random, policies: tuple[Policy, ...]) -> tuple[Po
             selector=None,
             target_refs=(),
             namespace="shop",
-            rules=(*(narrowed(random, random.choice(rules), random.choice(rules)) for _ in policy.rules[:2]), *policy.rules),
+            rules=(
+                *(narrowed(random, random.choice(rules), random.choice(rules)) for _ in policy.rules[:2]),
+                *policy.rules,
+            ),
         )
         for policy in policies
     )
