@@ -9,14 +9,6 @@ __all__ = ["COMMAND"]
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = (
-        "example:\n"
-        "  kustomize build overlays/prod | meshward lint - --strict\n"
-        "\n"
-        "docs/lint.md says what each code is about. `# meshward-ignore: code the reason`, beside a\n"
-        "line or above it, passes over what is found there."
-    )
     add_manifest_arguments(parser)
     parser.add_argument(
         "-o",
@@ -45,7 +37,9 @@ COMMAND = Command(
     _add_arguments,
     _run,
     description=(
-        "Say what is wrong with policies: what Istio refuses, what it warns about, and what it takes\n"
-        "though nobody can mean it. Ends with 3 if there are errors."
+        "Say what is wrong with policies: what Istio refuses, what it warns about, and what it takes though nobody can mean it; "
+        "docs/lint.md has the codes. `# meshward-ignore: code the reason` beside a line, or above it, passes over what is found "
+        "there. Ends with 3 if there are errors."
     ),
+    epilog="example: kustomize build overlays/prod | meshward lint - --strict",
 )
