@@ -14,8 +14,8 @@ from authz.model import Action
 
 __all__ = ["find_stray_dashes"]
 
-# What by itself says little: with one of these alone, whatever is asked for in other ways is let through.
-_WIDE = frozenset({"request.method", "destination.port"})
+# What by itself says little. A port says more: one that is for monitoring, say, may be open as a whole.
+_WIDE = frozenset({"request.method"})
 # Asked for before a browser sends anything, on all paths and by nobody in particular.
 _HARMLESS = frozenset({"OPTIONS"})
 

@@ -57,8 +57,7 @@ def _redundant(rule: ReadRule, name: str, values: tuple[Value, ...]) -> Iterator
             (
                 other
                 for place, other, matcher in index.asking_for_more(None, value.matchers[0])
-                if place != number
-                and covers(matcher, value.matchers[0])
+                if covers(matcher, value.matchers[0])
                 and _covers(other, value)
                 # Of two that say the same, the first stays.
                 and (place < number or not _covers(value, other))

@@ -24,7 +24,8 @@ def find_about_ports(policy: Policy, rules: Sequence[ReadRule], mesh: Surroundin
     if not asked:
         return
     workloads = mesh.workloads(policy)
-    if not workloads or any(workload.proxy is ProxyKind.WAYPOINT for workload in workloads):
+    # Of gateways it depends on how they are installed whether the port of the Service is theirs, too.
+    if not workloads or any(workload.proxy is not ProxyKind.SIDECAR for workload in workloads):
         return
     declared = all(workload.ports for workload in workloads)
     has = {port for workload in workloads for port in workload.ports}

@@ -6,6 +6,7 @@ from authz.findings.codes import TOKEN_NEVER_REQUIRED, UNKNOWN_ISSUER
 from authz.findings.finding import Finding, named
 from authz.findings.reading import ReadRule, Value
 from authz.matcher import Exact, IssuedTo
+from authz.request_authentication import JwtRule
 from mesh.findings.surroundings import Surroundings
 from parser.problems import nearest
 
@@ -17,7 +18,9 @@ def find_about_tokens(mesh: Surroundings) -> Iterator[Finding]:
     if not mesh.manifests.policies:
         return
     for policy in mesh.manifests.request_authentications:
-        if policy.jwt_rules and not mesh.looks_at_tokens(policy):
+        # What is handed on, the application may look at.
+        handed_on = any(map(_hands_on, policy.jwt_rules))
+        if policy.jwt_rules and not handed_on and not mesh.looks_at_tokens(policy):
             yield Finding(
                 code=TOKEN_NEVER_REQUIRED,
                 policy=policy,
@@ -25,6 +28,10 @@ def find_about_tokens(mesh: Surroundings) -> Iterator[Finding]:
                 message="tokens are verified here, and no AuthorizationPolicy asks for one: a request without a token goes on",
                 help='ask for one: an AuthorizationPolicy with action DENY and `notRequestPrincipals: ["*"]`',
             )
+
+
+def _hands_on(rule: JwtRule) -> bool:
+    return rule.forward_original_token or bool(rule.output_payload_to_header or rule.output_claim_to_headers)
 
 
 def find_unknown_issuers(rule: ReadRule, mesh: Surroundings) -> Iterator[Finding]:

@@ -6,8 +6,11 @@ Nothing is said about values with a line break in them, which no request over HT
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
+from itertools import product
 from random import Random
 
+import pytest
 from hypothesis import assume, given, settings
 
 from authz.attributes import Attributes, Issued, ListItem, Protocol, Value
@@ -20,13 +23,27 @@ from authz.findings.reading import read_rules
 from authz.findings.redundancy import find_redundant_rules
 from authz.findings.values import find_odd_values
 from authz.findings.wider import WiderIndex
-from authz.matcher import Matcher, matches
+from authz.matcher import (
+    Exact,
+    Exists,
+    Matcher,
+    Namespace,
+    Prefix,
+    Present,
+    ServiceAccount,
+    SpiffeSuffix,
+    Suffix,
+    Template,
+    TrustDomainPattern,
+    matches,
+)
 from authz.mesh_config import MeshConfig
 from authz.model import Policy, Rule
 from authz.semantics import decide, triggered
 from authz.span import Path
+from authz.values import cidr
 from tests.laws.world import random_attributes, random_policies
-from tests.unit.authz.strategies import matchers, values
+from tests.unit.authz.strategies import SCOPE, matchers, values
 
 CONFIG = MeshConfig(trust_domain="td.example", trust_domain_aliases=("old.example",))
 SETS = 120
@@ -61,6 +78,55 @@ def test_what_covers_matches_all_that_is_covered(wide: Matcher, narrow: Matcher,
 def test_of_what_is_apart_nothing_matches_both(one: Matcher, other: Matcher, value: Value) -> None:
     if disjoint(one, other):
         assert not (matches(one, value) and matches(other, value))
+
+
+def small() -> dict[str, tuple[list[Matcher], list[Value]]]:
+    """Matchers and values of each kind, few and near each other: all of them are tried together."""
+    words = ["".join(letters) for length in range(4) for letters in product("/a", repeat=length)]
+    texts: list[Matcher] = [Present(), Exists()]
+    texts += [kind(word) for kind in (Exact, Prefix, Suffix) for word in words]
+    names = ["".join(letters) for length in range(3) for letters in product("ab", repeat=length)]
+    callers: list[Matcher] = [Present(), *(kind(f"spiffe://{name}/ns/a") for kind in (Exact, Prefix) for name in names)]
+    callers += [
+        Exact(f"spiffe://{td}/ns/{ns}/sa/{sa}") for td in ("a", "ab") for ns in ("a", "ab") for sa in ("a", "b")
+    ]
+    callers += [Namespace(pieces) for pieces in [(name,) for name in names if name] + list(product(names, repeat=2))]
+    callers += [kind(one, other) for kind in (ServiceAccount, TrustDomainPattern) for one in ("a", "ab") for other in ("a", "b")]  # fmt: skip
+    callers += [SpiffeSuffix(end) for end in ("", "a", "/sa/a", "/ns/a/sa/a", "a/ns/ab/sa/b")] + [Prefix("spiffe://")]
+    identities = [f"spiffe://{td}/ns/{ns}/sa/{sa}" for td in names for ns in names for sa in ("a", "b", "ab")]
+    segments = ["/a", "/b", "/{*}", "/{**}"]
+    shapes = ["".join(parts) + end for length in (1, 2, 3) for parts in product(segments, repeat=length) for end in ("", "/")]  # fmt: skip
+    templates: list[Matcher] = [
+        Template(each) for each in shapes if "{" in each and "{" not in each.partition("{**}")[2]
+    ]
+    templates += [kind(word) for kind in (Exact, Prefix, Suffix) for word in ("/a", "/a/", "/a/b", "/b", "/a/a/b")]
+    paths = ["".join(parts) for length in range(5) for parts in product(("/", "/a", "/b"), repeat=length)]
+    nets: list[Matcher] = [cidr(text, SCOPE)[0] for text in ("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "11.0.0.0/8", "::/0", "2001:db8::/32")]  # fmt: skip
+    addresses = [ip_address(text) for text in ("10.0.0.1", "10.1.2.3", "11.0.0.1", "192.0.2.1", "2001:db8::1", "::1")]
+    return {
+        "text": (texts, list(words)),
+        "caller": (callers, list(identities)),
+        "path": (templates, list(paths)),
+        "address": (nets, list(addresses)),
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(small()))
+def test_among_a_few_matchers_every_answer_is_right(kind: str) -> None:
+    pool, candidates = small()[kind]
+    matched = [{number for number, value in enumerate(candidates) if matches(each, value)} for each in pool]
+    seen = Counter[str]()
+    for (wide, by_wide), (narrow, by_narrow) in product(zip(pool, matched, strict=True), repeat=2):
+        if covers(wide, narrow):
+            seen["covers"] += wide != narrow
+            assert by_narrow <= by_wide, (wide, narrow)
+            index: WiderIndex[str] = WiderIndex()
+            index.add(None, wide, "wide")
+            assert list(index.asking_for_more(None, narrow)), (wide, narrow)
+        if disjoint(wide, narrow):
+            seen["disjoint"] += 1
+            assert not by_narrow & by_wide, (wide, narrow)
+    assert min(seen.values()) > 5
 
 
 @law
