@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.mesh_config import MeshConfig
-from authz.model import Action, Policy, Rule, TargetRef
+from authz.model import Action, Policy, Rule, TargetRef, field_name
 from authz.peer_authentication import PeerAuthentication
 from authz.request_authentication import RequestAuthentication
 from authz.selection import selects
@@ -21,7 +21,6 @@ from parser.inventory import Inventory
 from parser.manifests import Manifests
 from parser.problems import Problems, nearest
 from parser.reach import Reach
-from parser.resource_document import field_name
 
 __all__ = ["MeshChecks", "check_mesh"]
 

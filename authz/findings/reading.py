@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from authz.findings.finding import shortened
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.matcher import Matcher
-from authz.model import Condition, Operation, Policy, Rule, Source
+from authz.model import Condition, Operation, Policy, Rule, Source, field_name
 from authz.span import Path
 from authz.values import Scope
 
@@ -116,7 +116,7 @@ class _Reader:
             wanted: Sequence[str] = getattr(part, name)
             unwanted: Sequence[str] = getattr(part, f"not_{name}")
             if wanted or unwanted:
-                yield self._clause(attribute, (_camel(name), _camel(f"not_{name}")), wanted, unwanted, path)
+                yield self._clause(attribute, (field_name(name), field_name(f"not_{name}")), wanted, unwanted, path)
 
     def _condition(self, condition: Condition, path: Path) -> Clause:
         names = ("values", "notValues")
@@ -142,8 +142,3 @@ class _Reader:
         return tuple(
             Value(text, attribute.matchers(text, self._scope), (*path, index)) for index, text in enumerate(texts)
         )
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))

@@ -97,6 +97,7 @@ def test_several_edits_are_made_at_once_unless_they_touch() -> None:
     "text",
     [
         "one: [&x a, b]\ntwo: [*x, c]\n",
+        "one: &y\n  - a\n  - b\ntwo: *y\n",
         "one: [a, # why\n  b]\n",
         "one: ['a\n  x', b]\n",
         "one:\n  - - a\n    - b\n",
