@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     INTERNAL = 1
     USAGE = 2
     INVALID = 3
+    TESTS = 4
+    COVERAGE = 5
 
 
 class CommandError(Exception):
