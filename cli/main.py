@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, format, lint, serve, show  # noqa: A004  # the verb
+from cli.commands import ca, check, demo, format, lint, replay, serve, show  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -18,6 +18,7 @@ COMMANDS: tuple[Command | Group, ...] = (
     serve.COMMAND,
     check.COMMAND,
     lint.COMMAND,
+    replay.COMMAND,
     show.COMMAND,
     format.COMMAND,
     ca.COMMAND,
@@ -100,6 +101,7 @@ def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Gro
             command.name,
             help=command.summary,
             description=command.description or f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=command.epilog if isinstance(command, Command) else None,
         )
         match command:
             case Command():

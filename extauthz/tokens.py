@@ -10,11 +10,17 @@ from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.request_authentication import JwtRule
 
-__all__ = ["TokenReader", "TrustingEnvoy", "Verifying"]
+__all__ = ["TokenReader", "TrustingEnvoy", "Verifying", "payload_of"]
 
 # Where Envoy's jwt_authn filter leaves what it has verified, under the name that Istio gives it (semantics 4.7).
 _JWT_AUTHN = "envoy.filters.http.jwt_authn"
 _PAYLOAD = "payload"
+
+
+def payload_of(attributes: Attributes) -> Mapping[str, object] | None:
+    """What Envoy says that it has verified, if it has and says so."""
+    payload = (attributes.metadata or {}).get(_JWT_AUTHN, {}).get(_PAYLOAD)
+    return payload if isinstance(payload, Mapping) else None
 
 
 class TokenReader(Protocol):
@@ -70,8 +76,7 @@ class TrustingEnvoy:
 
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What Envoy says they prove; nothing where no rule of the destination asks for tokens."""
-        payload = (attributes.metadata or {}).get(_JWT_AUTHN, {}).get(_PAYLOAD) if rules else None
-        return Authenticated(claims=payload if isinstance(payload, Mapping) else None)
+        return Authenticated(claims=payload_of(attributes) if rules else None)
 
     async def close(self) -> None:
         """Nothing is open."""
