@@ -14,7 +14,6 @@ from cli.manifests import print_diagnostics, print_loaded, store_of
 from cli.reports.replay import REPORTS, Run
 from cli.requests import offline_of
 from extauthz.recorded import RecordedQuestions
-from mesh.directory import DirectoryStore
 from mesh.files import STDIN, display_name
 from mesh.replaying.comparing import Replay, Version
 from mesh.replaying.kind import Change, Kind
@@ -40,8 +39,7 @@ def replay(arguments: argparse.Namespace) -> ExitCode:
     version = Version(loaded.snapshot, offline, normalize=arguments.normalize, fixed=fixed)
     against = None
     if arguments.against:
-        switches = dict(arguments.istiod_env)
-        other = DirectoryStore(arguments.against, arguments.mesh, switches, budget=arguments.budget).load()
+        other = store_of(arguments, paths=arguments.against).load()
         print_loaded(other, verbose=arguments.verbose)
         against = Version(other.snapshot, offline, normalize=arguments.normalize, fixed=fixed)
     if arguments.workload is not None:

@@ -8,9 +8,9 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from authz.attributes import Attributes
-from authz.workload import ProxyKind
+from extauthz.located import locate
 from extauthz.tokens import payload_of
-from extauthz.wire import Asked, MalformedRequestError, at_gateway, readings, to_asked
+from extauthz.wire import Asked, MalformedRequestError, to_asked
 from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults, NoRecordError
 from mesh.replaying.record import Record, RefusedRequestError
@@ -92,11 +92,8 @@ class _Ways:
         self._workload = defaults.workload if asked.destination.workload is None else asked.destination.workload
 
     def __call__(self, snapshot: Snapshot) -> Sequence[Attributes]:
-        asked, destination = self._asked, self._asked.destination
-        workload = snapshot.find(workload=self._workload, principal=destination.principal, address=destination.address)
+        destination = self._asked.destination._replace(workload=self._workload)
         try:
-            if workload.proxy is ProxyKind.GATEWAY:
-                asked = at_gateway(asked, trusted_proxies=snapshot.config.trusted_proxies)
-            return readings(asked, snapshot.guard(workload, destination.service).tree.headers)
+            return locate(snapshot, self._asked, destination).ways
         except MalformedRequestError as error:
             raise RefusedRequestError(str(error)) from error

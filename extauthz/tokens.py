@@ -42,6 +42,10 @@ class TokenReader(Protocol):
         """
         ...
 
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:
+        """Whether `read` would answer at once, for it need not wait for keys."""
+        ...
+
     async def close(self) -> None:
         """Let go of whatever is open."""
         ...
@@ -59,10 +63,13 @@ class Verifying:
 
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What the tokens prove by their signatures."""
-        # Who brings no token need not wait for keys.
-        if not self._keys.is_ready(rules) and carries_token(rules, attributes):
+        if not self.at_hand(rules, attributes):
             await self._keys.ready(rules)
         return authenticate(rules, attributes, key_sets=self._keys.key_set, at=time.time(), remembered=self._remembered)
+
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:
+        """Who brings no token need not wait for keys."""
+        return self._keys.is_ready(rules) or not carries_token(rules, attributes)
 
 
 class TrustingEnvoy:
@@ -77,6 +84,10 @@ class TrustingEnvoy:
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What Envoy says they prove; nothing where no rule of the destination asks for tokens."""
         return Authenticated(claims=payload_of(attributes) if rules else None)
+
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:  # noqa: ARG002  # the protocol's
+        """It always is."""
+        return True
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -1,7 +1,7 @@
 """Our own decision log, and request documents on lines: what `meshward serve` and `meshward check` write and read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from authz.decision import Verdict
 from authz.secrecy import MASK
@@ -16,7 +16,7 @@ __all__ = ["read_decisions", "recorded_in"]
 _KEPT = 32_768
 # Between its time and its duration a line says everything, and says the same again and again.
 _LINE = re.compile(rb'\{"time":"[0-9T:.+-]{20,40}"(,.*),"duration_us":(?:0|[1-9][0-9]*)(?:\.[0-9]+)?\}')
-_OURS = frozenset({"time", "decision", "duration_us", "shadow"})
+_BESIDE = ("time", "duration_us", "shadow")
 _REQUEST = frozenset({"workload", "destination", "source", "connection", "request", "jwt"})
 
 
@@ -52,17 +52,19 @@ def _record(data: object, defaults: Defaults) -> Record | None:
     """The record in one line; none where the server could not read the request, and wrote down only that."""
     if type(data) is not dict:
         raise NoRecordError("no request document: a line is one JSON object")
-    decision = data.get("decision")
+    decision = data.pop("decision", None)
+    for name in _BESIDE:
+        data.pop(name, None)
     recorded = None if decision is None else recorded_in(decision)
-    request = {name: value for name, value in data.items() if name not in _OURS}
-    if decision is not None and request.keys().isdisjoint(_REQUEST):
+    if recorded is not None and data.keys().isdisjoint(_REQUEST):
         return None
-    if defaults.workload is not None and "workload" not in request and "destination" not in request:
-        request["workload"] = defaults.workload
-    if defaults.principal is not None and "source" not in request:
-        request["source"] = {"principal": defaults.principal}
-    document = parse_logged_request(request)
-    masked = frozenset([name for name, values in document.attributes.headers.items() if MASK in values])
+    if defaults.workload is not None and "workload" not in data and "destination" not in data:
+        data["workload"] = defaults.workload
+    if defaults.principal is not None and "source" not in data:
+        data["source"] = {"principal": defaults.principal}
+    document = parse_logged_request(data)
+    headers = document.attributes.headers
+    masked = frozenset([name for name, values in headers.items() if MASK in values]) if headers else None
     return Record(document=document, recorded=recorded, lacking=Lacking(masked=masked) if masked else None)
 
 
@@ -72,21 +74,22 @@ def recorded_in(decision: object) -> Recorded:
     Raises:
         NoRecordError: There is none.
     """
-    if isinstance(decision, Mapping):
-        said, policy, rule, reason = map(decision.get, ("verdict", "policy", "rule", "reason"))
-        for verdict in Verdict:
-            if said == verdict.value:
-                return Recorded(
-                    verdict,
-                    policy if isinstance(policy, str) else None,
-                    _whole(rule),
-                    reason if isinstance(reason, str) else None,
-                )
+    if type(decision) is dict:
+        given = decision.get
+        verdict, policy, rule, reason = given("verdict"), given("policy"), given("rule"), given("reason")
+        if type(verdict) is str and (known := _VERDICTS.get(verdict)) is not None:
+            return Recorded(
+                known,
+                policy if type(policy) is str else None,
+                rule if type(rule) is int else _whole(rule),
+                reason if type(reason) is str else None,
+            )
     raise NoRecordError("`decision` has no verdict", help="it is `ALLOW` or `DENY`")
+
+
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 
 
 def _whole(rule: object) -> int | None:
     # Envoy's metadata knows no whole numbers.
-    if isinstance(rule, float) and rule.is_integer():
-        return int(rule)
-    return rule if isinstance(rule, int) and not isinstance(rule, bool) else None
+    return int(rule) if isinstance(rule, float) and rule.is_integer() else None

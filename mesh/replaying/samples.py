@@ -10,26 +10,21 @@ from parser.request import Destination
 
 __all__ = ["LookedAt", "looked_at", "sample"]
 
-# By these a token is known, whatever else policies ask of it.
-_ALWAYS = frozenset({"iss", "sub", "aud", "azp"})
-
 
 class LookedAt(NamedTuple):
     """What policies look at beside what each request has: headers, by their lower-case names, and claims."""
 
     headers: frozenset[str]
     claims: frozenset[str]
-    tokens: bool
 
 
 def looked_at(guards: Iterable[Guard]) -> LookedAt:
     """What any of the policies of these guards looks at."""
-    headers, claims, tokens = set[str](), set[str](), False
+    headers, claims = set[str](), set[str]()
     for guard in guards:
         headers.update(name for name in guard.tree.headers if not name.startswith(":"))
-        claims.update(attribute.argument[0] for attribute in guard.tree.reads if attribute.key == "request.auth.claims")
-        tokens |= guard.looks_at_tokens
-    return LookedAt(frozenset(headers), frozenset(claims | _ALWAYS), tokens)
+        claims.update(guard.tree.claims)
+    return LookedAt(frozenset(headers), frozenset(claims))
 
 
 def sample(
