@@ -15,11 +15,12 @@ from cli.reports.replay import REPORTS, Run
 from cli.requests import offline_of
 from extauthz.recorded import RecordedQuestions
 from mesh.files import STDIN, display_name
-from mesh.replaying.comparing import Replay, Version
+from mesh.replaying.comparing import Replay
 from mesh.replaying.kind import Change, Kind
 from mesh.replaying.log import Log, RecordingError
 from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults, Reading
+from mesh.replaying.version import Version
 
 __all__ = ["replay"]
 

@@ -1,5 +1,6 @@
 """Recorded questions: CheckRequests as they were asked, read as the server reads them, for replaying."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,13 +12,14 @@ from authz.attributes import Attributes
 from extauthz.located import locate
 from extauthz.tokens import payload_of
 from extauthz.wire import Asked, MalformedRequestError, to_asked
-from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults, NoRecordError
 from mesh.replaying.record import Record, RefusedRequestError
 from mesh.snapshot import Snapshot
 from parser.request import Destination, RequestDocument
 
 __all__ = ["RecordedQuestions"]
+
+_QUOTED = re.compile("`[^`]*`")
 
 
 class RecordedQuestions:
@@ -56,7 +58,8 @@ class RecordedQuestions:
         try:
             asked = to_asked(request)
         except MalformedRequestError as error:
-            raise NoRecordError(f"the server denies it unread: {Masking().path(str(error))}") from error
+            # What is quoted may be a secret, or half of one.
+            raise NoRecordError(f"the server denies it unread: {_QUOTED.sub('`…`', str(error))}") from error
         claims = payload_of(asked.attributes)
         asked = asked._replace(attributes=self._completed(asked.attributes, claims))
         destination = asked.destination

@@ -7,9 +7,10 @@ import orjson
 
 from authz.span import Span
 from cli.reports.github import write_github
-from mesh.replaying.comparing import Cause, Group, Replayed
+from mesh.replaying.comparing import Group, Replayed
 from mesh.replaying.kind import Change
 from mesh.replaying.reading import Reading
+from mesh.replaying.version import Cause
 from parser.diagnostics import Diagnostic, Severity, to_data
 from parser.excerpt import visible
 

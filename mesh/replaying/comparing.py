@@ -1,30 +1,25 @@
 """Comparing: decides recorded requests again, and counts and groups what comes out otherwise."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from authn import UnauthenticatedError, authenticate
 from authz.attributes import Attributes, Protocol
-from authz.decision import Decision, Match, Stage, Verdict
-from authz.keys import OPERATION_FIELDS
-from authz.matcher import matches
-from authz.normalization import RefusedPathError
-from authz.span import Span
-from authz.values import Scope
-from mesh.deciding import Offline, as_seen, decide, decide_as_sent, destination_of
+from authz.decision import Decision, Match, Verdict
+from mesh.deciding import destination_of
 from mesh.errors import UnknownWorkloadError
 from mesh.replaying.kind import Change, Kind
 from mesh.replaying.log import Log
 from mesh.replaying.masking import Masking
-from mesh.replaying.record import Lacking, Record, Recorded, RefusedRequestError
+from mesh.replaying.record import Lacking, Record, Recorded
 from mesh.replaying.routes import generalised
-from mesh.replaying.samples import LookedAt, looked_at, sample
-from mesh.snapshot import Guard, Snapshot
+from mesh.replaying.samples import looked_at, sample
+from mesh.replaying.version import Cause, Version
+from mesh.snapshot import Guard
 from parser.request import RequestDocument
 
-__all__ = ["Cause", "Group", "Key", "Replay", "Replayed", "Version"]
+__all__ = ["Group", "Key", "Replay", "Replayed"]
 
 _KEPT = 32_768
 """Records that are known by themselves: what readers give again, because it came again, is not decided again."""
@@ -32,16 +27,6 @@ _MOST_GROUPS = 10_000
 _TOLD_EVERY = 1024
 _PLAINTEXT = "(plaintext)"
 _ANY = "…"
-
-
-class Cause(NamedTuple):
-    """A verdict, and what determined it: a rule, or in words. `place` is where the rule is written."""
-
-    verdict: Verdict
-    policy: str | None = None
-    rule: int | None = None
-    reason: str | None = None
-    place: Span | None = None
 
 
 class Key(NamedTuple):
@@ -93,82 +78,6 @@ class Replayed:
         return self.unchanged + sum(group.count for group in self.groups)
 
 
-class Version:
-    """A version of the policies, and how it decides what is recorded.
-
-    `normalize` takes every request as the client sent it. `fixed` is whether `offline` is the time for all of them.
-    """
-
-    def __init__(self, snapshot: Snapshot, offline: Offline, *, normalize: bool = False, fixed: bool = True) -> None:
-        self.snapshot = snapshot
-        self._offline = offline
-        self._normalize = normalize
-        self._fixed = fixed
-        self._policies = {policy.id: policy for policy in snapshot.policies}
-
-    def decide(self, record: Record) -> tuple[Decision, Attributes]:
-        """The decision, and the reading of the request that led to it."""
-        document, offline = record.document, self.offline(record)
-        try:
-            if record.ways is not None:
-                decided = [
-                    (decide(self.snapshot, replace(document, attributes=way), offline), way)
-                    for way in record.ways(self.snapshot)
-                ]
-                return next((each for each in decided if each[0].verdict is Verdict.DENY), decided[0])
-            how = decide_as_sent if record.as_sent or self._normalize else decide
-            return how(self.snapshot, document, offline), document.attributes
-        except (UnknownWorkloadError, RefusedRequestError) as error:
-            # As the server does it, which denies what it knows no policies for.
-            refusal = Decision(verdict=Verdict.DENY, stage=Stage.NONE, action=None, match=None, reason=str(error))
-            return refusal, document.attributes
-
-    def offline(self, record: Record) -> Offline:
-        """What stands in for a network when this record is decided: tokens were good at their time."""
-        return self._offline if record.at is None or self._fixed else replace(self._offline, at=record.at)
-
-    def cause(self, decision: Decision, shown: Callable[[str], str]) -> Cause:
-        """What determined the decision, in words as `shown`."""
-        reason = shown(decision.reason)
-        if (match := decision.match) is None:
-            return Cause(decision.verdict, reason=reason)
-        return Cause(decision.verdict, match.policy, match.rule, reason, self.snapshot.place(match))
-
-    def seen(self, record: Record, document: RequestDocument) -> Attributes:
-        """The facts as the policies see them."""
-        if record.as_sent or self._normalize:
-            with suppress(UnknownWorkloadError, RefusedPathError):
-                return as_seen(self.snapshot, document).attributes
-        return document.attributes
-
-    def claims(self, record: Record, document: RequestDocument) -> Mapping[str, object] | None:
-        """What the request's token says, if it is a good one."""
-        attributes = self.seen(record, document)
-        if attributes.claims is None:
-            with suppress(UnknownWorkloadError, UnauthenticatedError):
-                guard = self.snapshot.guard(destination_of(self.snapshot, document), document.destination.service)
-                offline = self.offline(record)
-                return authenticate(guard.jwt_rules, attributes, key_sets=offline.key_sets, at=offline.at).claims
-        return attributes.claims
-
-    def pattern(self, match: Match, path: str) -> str | None:
-        """The pattern of the rule's that the path matches; none where it has none, or the one that all paths match."""
-        policy = self._policies.get(match.policy)
-        if policy is None or match.rule >= len(policy.rules):
-            return None
-        attribute, scope = OPERATION_FIELDS["paths"], Scope(policy.namespace, self.snapshot.config.trust_domains)
-        (compared,) = attribute.read(Attributes(path=path))
-        patterns = (each for operation in policy.rules[match.rule].operations for each in operation.paths)
-        return next(
-            (
-                each
-                for each in patterns
-                if each != "*" and any(matches(matcher, compared) for matcher in attribute.matchers(each, scope))
-            ),
-            None,
-        )
-
-
 class Replay:
     """Decides records by `version`, compares with what was recorded or with how the version `against` decides, and groups.
 
@@ -183,7 +92,10 @@ class Replay:
         self._without_verdict = _Count()
         self._groups: dict[Key, Group] = {}
         self._looked_at: set[str] = set()
-        self._seen: set[str] = set()
+        trees = (
+            tree for each in (version, against) if each is not None for tree in each.snapshot.guards.trees.values()
+        )
+        self._unseen = {name for tree in trees for name in tree.headers}
 
     def take(self, log: Log, *, on_progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Replay all records of `log`. `on_progress` hears, again and again, how many of them and of the file's bytes were read."""
@@ -207,7 +119,7 @@ class Replay:
         """What came of all that was taken."""
         order = list(Change)
         groups = sorted(self._groups.values(), key=lambda group: (order.index(group.key.change), -group.count))
-        unlogged = [f"request.headers[{name}]" for name in sorted(self._looked_at - self._seen)]
+        unlogged = [f"request.headers[{name}]" for name in sorted(self._looked_at & self._unseen)]
         return Replayed(
             unchanged=self._unchanged.count,
             without_verdict=self._without_verdict.count,
@@ -216,8 +128,8 @@ class Replay:
         )
 
     def _compare(self, record: Record, log: Log) -> _Count:
-        attributes = record.document.attributes
-        self._seen.update(attributes.headers)
+        if self._unseen:
+            self._unseen.difference_update(record.document.attributes.headers)
         decision, way = self._version.decide(record)
         other: Decision | Recorded
         if self._against is not None:
@@ -234,7 +146,6 @@ class Replay:
         self, record: Record, way: Attributes, decision: Decision, other: Decision | Recorded, log: Log
     ) -> Group:
         """The group of a request that is decided otherwise now."""
-        document = record.document
         guards = list(self._guards(record))
         lacking = sorted({key for guard in guards for key in (record.lacking or _NOTHING).among(guard)})
         if lacking:
@@ -243,11 +154,12 @@ class Replay:
             change = Change.NEWLY_DENIED if decision.verdict is Verdict.DENY else Change.NEWLY_ALLOWED
         before = other.match if isinstance(other, Decision) else _match(other)
         text = self._masking.text
+        seen = self._version.seen(record, way)
         key = Key(
             change=change,
-            workload=text(self._workload(document)),
-            caller=text(way.identities[0].removeprefix("spiffe://")) if way.identities else _PLAINTEXT,
-            route=self._route(way, decision.match, before),
+            workload=text(self._workload(record.document)),
+            caller=text(seen.identities[0].removeprefix("spiffe://")) if seen.identities else _PLAINTEXT,
+            route=self._route(seen, decision.match, before),
             now=self._version.cause(decision, text),
             before=self._cause_of(other),
             lacking=tuple(lacking),
@@ -262,9 +174,8 @@ class Replay:
             wanted = looked_at(guards)
             if log.kind is Kind.DECISIONS:
                 self._looked_at.update(wanted.headers)
-            group = self._groups[key] = Group(
-                key=key, place=log.reading.place, sample=self._sample(record, way, wanted)
-            )
+            document = sample(record.document.destination, seen, wanted=wanted, masking=self._masking)
+            group = self._groups[key] = Group(key=key, place=log.reading.place, sample=document)
         return group
 
     def _guards(self, record: Record) -> Iterator[Guard]:
@@ -284,14 +195,14 @@ class Replay:
                     return found.id if found.name else found.namespace
         return destination.workload or destination.principal or destination.address or _ANY
 
-    def _route(self, way: Attributes, *matches: Match | None) -> str:
+    def _route(self, seen: Attributes, *matches: Match | None) -> str:
         """What is asked for, in the words of the rule that matches it now, or of the one that did before, else generalised."""
-        if way.protocol is Protocol.TCP:
-            return "TCP" if way.destination_port is None else f"TCP port {way.destination_port}"
-        path = way.path or ""
+        if seen.protocol is Protocol.TCP:
+            return "TCP" if seen.destination_port is None else f"TCP port {seen.destination_port}"
+        path = seen.path or ""
         patterns = (self._version.pattern(match, path) for match in matches if match is not None)
         route = next((pattern for pattern in patterns if pattern is not None), None) or generalised(path)
-        return f"{way.method} {self._masking.path(route)}"
+        return f"{seen.method} {self._masking.path(route)}"
 
     def _cause_of(self, other: Decision | Recorded) -> Cause:
         text = self._masking.text
@@ -299,16 +210,6 @@ class Replay:
             return (self._against or self._version).cause(other, text)
         reason = None if other.reason is None else text(other.reason)
         return Cause(other.verdict, None if other.policy is None else text(other.policy), other.rule, reason)
-
-    def _sample(self, record: Record, way: Attributes, wanted: LookedAt) -> dict[str, object]:
-        document = replace(record.document, attributes=way)
-        return sample(
-            record.document.destination,
-            self._version.seen(record, document),
-            self._version.claims(record, document),
-            wanted=wanted,
-            masking=self._masking,
-        )
 
 
 _NOTHING = Lacking()

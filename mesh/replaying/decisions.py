@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from authz.decision import Verdict
+from authz.decision import Stage, Verdict
 from authz.secrecy import MASK
 from mesh.replaying.reading import Defaults, NoRecordError, Reading
 from mesh.replaying.record import Lacking, Record, Recorded
@@ -64,8 +64,10 @@ def _record(data: object, defaults: Defaults) -> Record | None:
         data["source"] = {"principal": defaults.principal}
     document = parse_logged_request(data)
     headers = document.attributes.headers
-    masked = frozenset([name for name, values in headers.items() if MASK in values]) if headers else None
-    return Record(document=document, recorded=recorded, lacking=Lacking(masked=masked) if masked else None)
+    masked = frozenset([name for name, values in headers.items() if MASK in values]) if headers else _NOTHING
+    refused = recorded is not None and recorded.stage is Stage.JWT
+    lacking = Lacking(masked=masked, refused_token=refused) if masked or refused else None
+    return Record(document=document, recorded=recorded, lacking=lacking)
 
 
 def recorded_in(decision: object) -> Recorded:
@@ -76,18 +78,27 @@ def recorded_in(decision: object) -> Recorded:
     """
     if type(decision) is dict:
         given = decision.get
-        verdict, policy, rule, reason = given("verdict"), given("policy"), given("rule"), given("reason")
+        verdict, stage, policy, rule, reason = (
+            given("verdict"),
+            given("stage"),
+            given("policy"),
+            given("rule"),
+            given("reason"),
+        )
         if type(verdict) is str and (known := _VERDICTS.get(verdict)) is not None:
             return Recorded(
                 known,
                 policy if type(policy) is str else None,
                 rule if type(rule) is int else _whole(rule),
                 reason if type(reason) is str else None,
+                _STAGES.get(stage) if type(stage) is str else None,
             )
     raise NoRecordError("`decision` has no verdict", help="it is `ALLOW` or `DENY`")
 
 
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}
+_STAGES = {stage.value: stage for stage in Stage}
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _whole(rule: object) -> int | None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from authz.attributes import Address, Attributes, Protocol
-from authz.decision import Verdict
+from authz.decision import Stage, Verdict
 from authz.remote_address import remote_address
 from authz.values import ascii_lower
 from authz.workload import ProxyKind
@@ -36,6 +36,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "details": ("response_code_details", "details"),
     "flags": ("response_flags", "flags"),
     "verdict": ("verdict",),
+    "stage": ("stage",),
     "policy": ("policy",),
     "rule": ("rule",),
     "reason": ("reason",),
@@ -62,7 +63,6 @@ _ROUTED = (
     "per_try_timeout",
     "downstream_remote_disconnect",
 )
-_DENIED_ELSEWHERE = ("ext_authz_denied", "jwt_authn_access_denied")
 
 
 class _Facts(NamedTuple):
@@ -84,6 +84,7 @@ class _Facts(NamedTuple):
     details: object
     flags: object
     verdict: object
+    stage: object
     policy: object
     rule: object
     reason: object
@@ -151,7 +152,6 @@ def _record(facts: _Facts, data: Mapping[str, object], defaults: Defaults) -> Re
     source_ip, _ = _address(facts.direct, "downstream_direct_remote_address")
     remote_ip, _ = _address(facts.remote, "downstream_remote_address")
     local_ip, port = _address(facts.local, "downstream_local_address")
-    source_ip = source_ip or remote_ip
     peer, sni = _text(facts.peer, "downstream_peer_uri_san"), _text(facts.sni, "requested_server_name")
     # A certificate may have several names; policies look at each, and Envoy writes them one after the other.
     identities = tuple(peer.split(",")) if peer is not None else ()
@@ -163,9 +163,12 @@ def _record(facts: _Facts, data: Mapping[str, object], defaults: Defaults) -> Re
     if is_http and (method is None or path is None):
         raise NoRecordError(f"no `{'method' if method is None else 'path'}`", help="an entry of a request has both")
     forwarded = _text(facts.forwarded, "x_forwarded_for")
+    if source_ip is None:
+        source_ip, remote_ip = remote_ip, None
     if forwarded is not None:
         headers.setdefault("x-forwarded-for", (forwarded,))
-        remote_ip = remote_address((forwarded,), source_ip, ProxyKind.SIDECAR, trusted_proxies=0)
+        if remote_ip is None:
+            remote_ip = remote_address((forwarded,), source_ip, ProxyKind.SIDECAR, trusted_proxies=0)
     destination = Destination(
         workload=_text(facts.workload, "workload") or defaults.workload,
         principal=_text(facts.own, "downstream_local_uri_san"),
@@ -191,11 +194,13 @@ def _record(facts: _Facts, data: Mapping[str, object], defaults: Defaults) -> Re
         headers=headers,
         claims=claims,
     )
-    lacking = Lacking(logged=logged | headers.keys(), tokens="jwt" not in data) if is_http else None
+    recorded = _recorded(facts, data.get("decision"))
+    lacking = None
+    if is_http:
+        refused = recorded is not None and recorded.stage is Stage.JWT
+        lacking = Lacking(logged=logged | headers.keys(), claims="jwt" not in data, refused_token=refused)
     return Record(
-        document=RequestDocument(destination=destination, attributes=attributes),
-        recorded=_recorded(facts, data.get("decision")),
-        lacking=lacking,
+        document=RequestDocument(destination=destination, attributes=attributes), recorded=recorded, lacking=lacking
     )
 
 
@@ -259,8 +264,9 @@ def _recorded(facts: _Facts, decision: object) -> Recorded | None:
     """What meshward's own answer said, where that is logged, else what Envoy says of how the request ended."""
     if decision not in _ABSENT:
         return recorded_in(decision)
+    said = {name: getattr(facts, name) for name in ("verdict", "stage", "policy", "rule", "reason")}
     if facts.verdict not in _ABSENT:
-        return recorded_in({name: getattr(facts, name) for name in ("verdict", "policy", "rule", "reason")})
+        return recorded_in(said)
     details, flags = facts.details, facts.flags
     if isinstance(details, str) and details not in _ABSENT:
         if (rbac := _RBAC.match(details)) is not None:
@@ -268,10 +274,17 @@ def _recorded(facts: _Facts, decision: object) -> Recorded | None:
             if namespace is None:
                 return Recorded(Verdict.DENY, reason="no ALLOW rule matches")
             return Recorded(Verdict.DENY, f"{namespace}/{name}", int(rule))
-        if details.startswith(_DENIED_ELSEWHERE):
-            return Recorded(Verdict.DENY, reason=details.partition("{")[0])
-        return Recorded(Verdict.ALLOW) if details.startswith(_ROUTED) else None
-    if isinstance(flags, str) and "UAEX" in flags:
-        return Recorded(Verdict.DENY)
+        if details.startswith("ext_authz_denied"):
+            recorded = recorded_in({**said, "verdict": Verdict.DENY.value})
+            # Who says no more than that is the authorizer of a CUSTOM policy, and not meshward.
+            return recorded if recorded.reason is not None else recorded._replace(stage=Stage.CUSTOM)
+        if details.startswith("jwt_authn_access_denied"):
+            return Recorded(Verdict.DENY, reason=_JWT_DENIED, stage=Stage.JWT)
+        if details.startswith(_ROUTED):
+            return recorded_in({**said, "verdict": Verdict.ALLOW.value})
+        return None
     # Without details nobody knows whose a 401 or a 403 is; whatever else there is came from behind the policies, or from before.
-    return None
+    return Recorded(Verdict.DENY) if isinstance(flags, str) and "UAEX" in flags else None
+
+
+_JWT_DENIED = "the token is not good"

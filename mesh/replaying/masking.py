@@ -43,6 +43,7 @@ _TOKEN = re.compile(
 # Long, of a token's letters, with digits among them: a word or a number is no such thing.
 _RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_\-+/=.~%]{20,}")
 _PARAMETER = re.compile(r"([?&#;])([^=?&#;/]*)=([^&#;]*)")
+_SEGMENT_PARAMETER = re.compile(r"(;)([^=;/]*)=([^;/]*)")
 _USER = re.compile(r"^[^/?#]*@")
 
 
@@ -68,7 +69,11 @@ class Masking:
 
     def path(self, path: str) -> str:
         """A path with its query: tokens anywhere, and parameters whose name or whose value is that of a secret."""
-        return _PARAMETER.sub(_parameter, self.text(path)) if "=" in path else self.text(path)
+        target, mark, query = path.partition("?")
+        if not mark:
+            target, mark, query = path.partition("#")
+        masked = _SEGMENT_PARAMETER.sub(_parameter, _TOKEN.sub(MASK, target))
+        return masked + _PARAMETER.sub(_parameter, _TOKEN.sub(MASK, mark + query)) if mark else masked
 
     def host(self, host: str) -> str:
         """An authority, without who is said to ask and the password."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from authz.attributes import Attributes
-from authz.decision import Verdict
+from authz.decision import Stage, Verdict
 from authz.record import record
 from mesh.snapshot import Guard, Snapshot
 from parser.request import RequestDocument
@@ -25,19 +25,21 @@ class Recorded(NamedTuple):
     policy: str | None = None
     rule: int | None = None
     reason: str | None = None
+    stage: Stage | None = None
 
 
 @record
 class Lacking:
     """What a record does not tell, though the request may have had it.
 
-    `masked` are headers whose values were not written down; of all others only `logged` were, where that is given. `tokens` is
-    whether it does not tell what a token said.
+    `masked` are headers whose values were not written down; of all others only `logged` were, where that is given. `claims` is
+    whether it does not tell what a token said, `refused_token` whether there was one that was not good.
     """
 
     masked: frozenset[str] = frozenset()
     logged: frozenset[str] | None = None
-    tokens: bool = False
+    claims: bool = False
+    refused_token: bool = False
 
     def among(self, guard: Guard) -> tuple[str, ...]:
         """The keys that the policies of a workload look at, and that the record does not tell."""
@@ -46,7 +48,7 @@ class Lacking:
         if self.logged is not None:
             unknown |= looked_at - self.logged
         keys = [f"request.headers[{name}]" for name in sorted(unknown)]
-        if self.tokens and guard.looks_at_tokens:
+        if (self.claims and guard.looks_at_tokens) or (self.refused_token and guard.jwt_rules):
             keys.append(_TOKENS)
         return tuple(keys)
 

@@ -1,6 +1,6 @@
 """Samples: a recorded request as a request document that every verb takes, with no more in it than its decision rests on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from authz.attributes import Attributes, Protocol
@@ -30,13 +30,12 @@ def looked_at(guards: Iterable[Guard]) -> LookedAt:
 def sample(
     destination: Destination,
     attributes: Attributes,
-    claims: Mapping[str, object] | None,
     *,
     wanted: LookedAt,
     masking: Masking,
 ) -> dict[str, object]:
-    """The request as plain data; `claims` are what its token was found to say. Secrets are masked."""
-    text = masking.text
+    """The request as plain data, its claims as those of a token that was found to be good. Secrets are masked."""
+    text, claims = masking.text, attributes.claims
     service = destination.service
     document = _given(
         workload=_readable(destination.workload, text),
