@@ -159,7 +159,7 @@ class Replay:
             change=change,
             workload=text(self._workload(record.document)),
             caller=text(seen.identities[0].removeprefix("spiffe://")) if seen.identities else _PLAINTEXT,
-            route=self._route(seen, decision.match, before),
+            route=self._route(seen, (self._version, decision.match), (self._against or self._version, before)),
             now=self._version.cause(decision, text),
             before=self._cause_of(other),
             lacking=tuple(lacking),
@@ -195,12 +195,12 @@ class Replay:
                     return found.id if found.name else found.namespace
         return destination.workload or destination.principal or destination.address or _ANY
 
-    def _route(self, seen: Attributes, *matches: Match | None) -> str:
+    def _route(self, seen: Attributes, *rules: tuple[Version, Match | None]) -> str:
         """What is asked for, in the words of the rule that matches it now, or of the one that did before, else generalised."""
         if seen.protocol is Protocol.TCP:
             return "TCP" if seen.destination_port is None else f"TCP port {seen.destination_port}"
         path = seen.path or ""
-        patterns = (self._version.pattern(match, path) for match in matches if match is not None)
+        patterns = (version.pattern(match, path) for version, match in rules if match is not None)
         route = next((pattern for pattern in patterns if pattern is not None), None) or generalised(path)
         return f"{seen.method} {self._masking.path(route)}"
 

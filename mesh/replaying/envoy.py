@@ -6,6 +6,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+import orjson
+
 from authz.attributes import Address, Attributes, Protocol
 from authz.decision import Stage, Verdict
 from authz.remote_address import remote_address
@@ -128,19 +130,29 @@ class _Entries:
             layout = tuple([_first(data, names) for names in NAMES.values()])
             if len(self._layouts) < _MOST_LAYOUTS:
                 self._layouts[keys] = layout
-        said = (keys, *map(data.get, layout), *map(data.get, _BESIDE))
+        facts = _Facts(*map(data.get, layout))
         try:
+            said = (keys, facts, *(_parts(data.get(name), names) for name, names in _BESIDE))
             known = self._known.get(said)
-        except TypeError:  # there is a mapping among the values
-            return _record(_Facts(*said[1 : len(layout) + 1]), data, self._defaults)
+        except TypeError:  # there is a mapping where a text should be
+            return _record(facts, data, self._defaults)
         if known is None:
-            known = _record(_Facts(*said[1 : len(layout) + 1]), data, self._defaults)
+            known = _record(facts, data, self._defaults)
             if len(self._known) < _KEPT:
                 self._known[said] = known
         return known
 
 
-_BESIDE = ("headers", "jwt", "decision")
+_DECISION = ("verdict", "stage", "policy", "rule", "reason")
+_BESIDE: Sequence[tuple[str, Sequence[str] | None]] = (("headers", None), ("jwt", None), ("decision", _DECISION))
+
+
+def _parts(value: object, names: Sequence[str] | None) -> object:
+    """What a mapping says, all of it or under these names, as something that can be looked up."""
+    if type(value) is not dict:
+        return value
+    # As text, for true and 1 are equal, and not the same.
+    return orjson.dumps(value if names is None else [value.get(name) for name in names])
 
 
 def _first(data: Mapping[str, object], names: Sequence[str]) -> str:
@@ -264,7 +276,7 @@ def _recorded(facts: _Facts, decision: object) -> Recorded | None:
     """What meshward's own answer said, where that is logged, else what Envoy says of how the request ended."""
     if decision not in _ABSENT:
         return recorded_in(decision)
-    said = {name: getattr(facts, name) for name in ("verdict", "stage", "policy", "rule", "reason")}
+    said = {name: getattr(facts, name) for name in _DECISION}
     if facts.verdict not in _ABSENT:
         return recorded_in(said)
     details, flags = facts.details, facts.flags
