@@ -59,7 +59,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on",
         choices=(Change.NEWLY_DENIED.value, Change.NEWLY_ALLOWED.value, _ANY),
-        help="end with 3 where requests are",
+        help="end with 3 if any requests are",
     )
     parser.add_argument("--skip-bad", action="store_true", help="do not end with 3 where there is what is no record")
     add_offline_arguments(parser)
@@ -101,5 +101,5 @@ COMMAND = Command(
         "meshward's decision log, Envoy's access log, CheckRequests or an HTTP archive. Secrets in it are masked. "
         "Ends with 3 if something is no record or is cut off, and as --fail-on says."
     ),
-    epilog="example: meshward replay policies/ --log decisions.jsonl.gz --fail-on newly-denied",
+    epilog="example: meshward replay policies/ --log decisions.jsonl.gz",
 )

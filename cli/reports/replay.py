@@ -106,7 +106,7 @@ def _notes(run: Run) -> Iterator[str]:
     left_out = {
         "without a verdict": run.replayed.without_verdict,
         "without a request": run.without_request,
-        "that are no records": run.bad,
+        "that is no record" if run.bad == 1 else "that are no records": run.bad,
     }
     found = [f"{count:,} {what}" for what, count in left_out.items() if count]
     if found:

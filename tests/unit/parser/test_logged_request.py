@@ -1,6 +1,7 @@
 """What the decision log writes is read sooner, and is read as anything is."""
 
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
@@ -46,6 +47,13 @@ def test_it_is_read_as_anything_is(given_: dict[tuple[str, ...], object], left_o
         if isinstance(part, dict):
             part.pop(place[-1], None)
     assert read_by(parse_logged_request, document) == read_by(read_any, document)
+
+
+def test_each_odd_value_at_each_place() -> None:
+    for place, value in product(PLACES, ODD):
+        document = deepcopy(LOGGED)
+        inner(document, place)[place[-1]] = value
+        assert read_by(parse_logged_request, document) == read_by(read_any, document), (place, value)
 
 
 def inner(document: Any, place: tuple[str, ...]) -> Any:
