@@ -21,7 +21,7 @@ from parser.request import RequestDocument
 
 __all__ = ["Group", "Key", "Replay", "Replayed"]
 
-_KEPT = 32_768
+_KEPT = 16_384
 """Records that are known by themselves: what readers give again, because it came again, is not decided again."""
 _MOST_GROUPS = 10_000
 _TOLD_EVERY = 1024

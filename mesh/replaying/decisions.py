@@ -13,7 +13,7 @@ from parser.request import RequestError
 
 __all__ = ["read_decisions", "recorded_in"]
 
-_KEPT = 32_768
+_KEPT = 16_384
 # Between its time and its duration a line says everything, and says the same again and again.
 _LINE = re.compile(rb'\{"time":"[0-9T:.+-]{20,40}"(,.*),"duration_us":(?:0|[1-9][0-9]*)(?:\.[0-9]+)?\}')
 _BESIDE = ("time", "duration_us", "shadow")

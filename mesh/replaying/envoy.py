@@ -45,7 +45,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """The facts that one value of an entry gives, and the keys under which it may stand there, the first that is there first."""
 
-_KEPT = 32_768
+_KEPT = 16_384
 _MOST_LAYOUTS = 256
 _ABSENT = (None, "-", "")
 _RBAC = re.compile(
@@ -113,7 +113,7 @@ class _Entries:
 
     def __init__(self, defaults: Defaults) -> None:
         self._defaults = defaults
-        self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._layouts: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._known: dict[tuple[object, ...], Record] = {}
 
     def record(self, data: object) -> Record:
@@ -125,12 +125,17 @@ class _Entries:
         if type(data) is not dict:
             raise NoRecordError("no entry of an access log: a line is one JSON object")
         keys = tuple(data)
-        layout = self._layouts.get(keys)
-        if layout is None:
-            layout = tuple([_first(data, names) for names in NAMES.values()])
+        if (known_layout := self._layouts.get(keys)) is None:
+            known_layout = keys, tuple([_first(data, names) for names in NAMES.values()])
             if len(self._layouts) < _MOST_LAYOUTS:
-                self._layouts[keys] = layout
-        facts = _Facts(*map(data.get, layout))
+                self._layouts[keys] = known_layout
+        # The keys of an earlier entry, which thousands then have in common.
+        keys, layout = known_layout
+        given = data.get
+        values = [given(name) for name in layout]
+        for peer in _PEERS:
+            values[peer] = _without_port(values[peer])
+        facts = _Facts(*values)
         try:
             said = (keys, facts, *(_parts(data.get(name), names) for name, names in _BESIDE))
             known = self._known.get(said)
@@ -222,6 +227,18 @@ def _text(value: object, name: str) -> str | None:
     if isinstance(value, str):
         return value
     raise NoRecordError(f"`{name}` is no text")
+
+
+# Where the other end of a connection stands among the facts. Its port is another for each connection, and nobody asks for it.
+_PEERS = tuple(position for position, name in enumerate(NAMES) if name in ("direct", "remote"))
+
+
+def _without_port(value: object) -> object:
+    if type(value) is not str:
+        return value
+    host, _, port = value.rpartition(":")
+    # `10.1.2.3:80` or `[::1]:80`; all else is left as it is.
+    return host.strip("[]") if port.isdigit() and (host[-1:] == "]" or ":" not in host) else value
 
 
 def _address(value: object, name: str) -> tuple[Address | None, int | None]:

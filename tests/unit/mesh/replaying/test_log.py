@@ -192,6 +192,8 @@ def test_what_envoy_says_of_the_end_tells_the_verdict(changes: dict[str, object]
             {"destination_ip": ip_address("2001:db8::1"), "destination_port": 80},
         ),
         ({"downstream_local_address": "10.0.0.9"}, {"destination_port": None}),
+        ({"downstream_direct_remote_address": "[2001:db8::2]:40000"}, {"source_ip": ip_address("2001:db8::2")}),
+        ({"downstream_direct_remote_address": "2001:db8::2"}, {"source_ip": ip_address("2001:db8::2")}),
         ({"downstream_remote_address": ...}, {"remote_ip": ip_address("10.1.2.3")}),
         (
             {"downstream_direct_remote_address": ..., "x_forwarded_for": "192.0.2.1, 192.0.2.2"},
@@ -242,6 +244,10 @@ def test_lines_that_say_the_same_give_the_same_record() -> None:
     (first, second, third), _ = read(lines(entry(duration=1), entry(duration=2), entry(duration=1, path="/orders")))
     assert first is second
     assert third.document.attributes.path == "/orders"
+    # Nobody asks for the port of the caller's.
+    ports = [entry(downstream_direct_remote_address=f"10.1.2.3:{port}") for port in (40000, 40001)]
+    (first, second), _ = read(lines(*ports))
+    assert first is second
     # True and 1 are equal, and not the same.
     different: list[dict[str, Any]] = [
         {"jwt": {"n": 1}},
