@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from mesh.errors import PolicyStoreError
 
-__all__ = ["STDIN", "File", "ManifestFiles", "display_name", "read_file", "read_manifests"]
+__all__ = ["OURS", "STDIN", "TESTS", "File", "ManifestFiles", "display_name", "read_file", "read_manifests"]
 
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml", ".json", ".ward")
-# Policy tests and invariants lie beside the policies and are no manifests.
-_OURS = (".authz-test.yaml", ".authz-proof.yaml")
+
+TESTS = ".authz-test.yaml"
+"""How the names of files of policy tests end."""
+
+OURS = (TESTS, ".authz-proof.yaml")
+"""Policy tests and invariants: they lie beside the policies and are no manifests."""
 
 # A file system may give two changes one time. The coarsest clock of those in use ticks every two seconds.
 _TICK = 2.0
@@ -303,7 +307,7 @@ class _Walk:
 
 def _is_manifest(name: str) -> bool:
     """Whether a file of a directory is read: YAML, JSON or ward, and not one of meshward's own kinds."""
-    return name.endswith(_SUFFIXES) and not name.endswith(_OURS)
+    return name.endswith(_SUFFIXES) and not name.endswith(OURS)
 
 
 def _stamp(status: os.stat_result) -> _Stamp | None:
