@@ -10,6 +10,7 @@ import pytest
 from authz import semantics
 from authz.analysis.access import Accesses, Guarding
 from authz.analysis.regions import Region, merged, regions
+from authz.analysis.repair import repaired
 from authz.analysis.space import Case, Space
 from authz.attributes import Attributes, Protocol
 from authz.decision import Match, Verdict
@@ -223,3 +224,30 @@ def test_regions_are_where_two_versions_differ_and_nowhere_else(chunk: int) -> N
         for region in found:
             assert in_region(region, region.case.attributes, (new, old))
     assert differing
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_denied_request_that_is_repaired_is_allowed(chunk: int) -> None:
+    repairs = hopeless = 0
+    for seed in range(chunk * 25, chunk * 25 + 25):
+        random = Random(seed)
+        trust_domains = random.choice(world.TRUST_DOMAINS)
+        policies = world.random_policies(random)
+        before = guarding(policies, trust_domains)
+        for _ in range(4):
+            attributes = world.random_attributes(random)
+            decision = semantics.decide(policies, attributes, trust_domains=trust_domains)
+            enforced = [p for p in policies if p.action is Action.ALLOW and not p.dry_run]
+            if decision.verdict is Verdict.ALLOW or not enforced:
+                continue
+            for policy in enforced:
+                for index in range(len(policy.rules)):
+                    found = repaired(before, attributes, Match(policy.id, index), ())
+                    if found is None:
+                        hopeless += 1
+                        continue
+                    repairs += 1
+                    mended, passing = found
+                    again = semantics.decide(policies, mended, trust_domains=trust_domains, allowed_by=passing)
+                    assert again.verdict is Verdict.ALLOW, (seed, attributes, mended)
+    assert repairs > hopeless / 4
