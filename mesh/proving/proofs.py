@@ -29,8 +29,7 @@ from authz.invariants import (
 from authz.model import Action, Policy, Source
 from authz.peer_authentication import MtlsMode, PortMode
 from mesh.proving.ground import Ground, Witness
-from mesh.proving.subjects import Subject, alike, subjects
-from mesh.questions import guarding_of
+from mesh.proving.subjects import Subject, alike, alike_in_both, pairs, subjects
 from mesh.snapshot import Snapshot
 
 __all__ = ["Proof", "Status", "prove"]
@@ -134,10 +133,9 @@ class _Prover:
         self._records = [_Record() for _ in invariants]
 
     def ask_all(self) -> None:
-        some = subjects(self._snapshot)
         alone = [n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs))]
         if alone:
-            for guarding, group in alike(self._snapshot, some):
+            for guarding, group in alike(self._snapshot, subjects(self._snapshot)):
                 for protocol in Protocol:
                     self._ask(self._ground(guarding, protocol), group, alone)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
@@ -145,7 +143,7 @@ class _Prover:
             if isinstance(each, (NoNewAccess, SameAs)):
                 by_baseline[each.baseline.name].append(number)
         for name, numbers in by_baseline.items():
-            self._compare(self._baselines(name), some, numbers)
+            self._compare(self._baselines(name), numbers)
 
     def _ground(self, guarding: Guarding, protocol: Protocol, old: Guarding | None = None) -> Ground:
         return Ground(
@@ -156,19 +154,13 @@ class _Prover:
             old=old,
         )
 
-    def _compare(self, before: Snapshot, some: Sequence[Subject], numbers: Sequence[int]) -> None:
-        were = {subject.name: subject for subject in subjects(before)}
-        for guarding, group in alike(self._snapshot, some):
-            by_old: defaultdict[int, list[Subject]] = defaultdict(list)
-            olds: dict[int, Guarding] = {}
-            for subject in group:
-                was = were.get(subject.name)
-                key = 0 if was is None else id(before.guard(was.workload, was.service))
-                by_old[key].append(subject)
-                olds[key] = NOBODY if was is None else guarding_of(before, was.workload, was.service)
-            for key, alike_before in by_old.items():
-                for protocol in Protocol:
-                    self._ask(self._ground(guarding, protocol, olds[key]), alike_before, numbers)
+    def _compare(self, before: Snapshot, numbers: Sequence[int]) -> None:
+        # Of what is no more, nothing is allowed.
+        both = [pair for pair in pairs(before, self._snapshot) if pair.new is not None]
+        for was, now, group in alike_in_both(before, self._snapshot, both):
+            for protocol in Protocol:
+                ground = self._ground(now or NOBODY, protocol, was or NOBODY)
+                self._ask(ground, [pair.subject for pair in group], numbers)
 
     def _ask(self, ground: Ground, group: Sequence[Subject], numbers: Sequence[int]) -> None:
         """All questions to one ground: first every formula, then the answers."""
