@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, explain, format, lint, prove, serve, show, test  # noqa: A004  # the verb
+from cli.commands import ca, check, demo, diff, explain, format, lint, prove, serve, show, test  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -21,6 +21,7 @@ COMMANDS: tuple[Command | Group, ...] = (
     lint.COMMAND,
     test.COMMAND,
     prove.COMMAND,
+    diff.COMMAND,
     show.COMMAND,
     format.COMMAND,
     ca.COMMAND,

@@ -132,6 +132,15 @@ class DirectoryStore:
         """
         return self._examine(self._read(None))
 
+    def load_files(self, files: Sequence[File]) -> Loaded:
+        """As `load`, of these files instead of those that the paths lead to.
+
+        Raises:
+            InvalidManifestsError: As `load`.
+            BudgetError: As `load`.
+        """
+        return self._load(self._together(files))
+
     def examine_files(self, files: Sequence[File]) -> Examined:
         """As `examine`, of these files instead of those that the paths lead to."""
         return self._examine(self._together(files))

@@ -13,7 +13,7 @@ from mesh.files import OURS, File, is_manifest
 from parser.diagnostics import quoted
 from parser.problems import nearest
 
-__all__ = ["GIT", "RevisionError", "files_at"]
+__all__ = ["GIT", "RevisionError", "files_at", "root_of"]
 
 GIT = "git:"
 """How the name of a revision begins: `git:REVISION`."""
@@ -59,6 +59,15 @@ def files_at(revision: str, patterns: Sequence[str], *, directory: Path) -> list
     return list(found.values())
 
 
+def root_of(directory: Path) -> Path:
+    """The root of the repository that the directory is in.
+
+    Raises:
+        RevisionError: It is in none.
+    """
+    return _Repository.around(directory).root
+
+
 @dataclass(frozen=True, slots=True)
 class _Repository:
     root: Path
@@ -88,7 +97,7 @@ class _Repository:
 
     def _near(self, revision: str) -> str:
         done = _git(self.root, "for-each-ref", "--format=%(refname:short)")
-        near = nearest(revision, done.stdout.decode("utf-8", "replace").split())
+        near = nearest(revision, ["HEAD", *done.stdout.decode("utf-8", "replace").split()])
         if near:
             return f"did you mean `{near}`?"
         return "see `git branch --all` and `git tag`; a shallow clone has to `git fetch` it first"
