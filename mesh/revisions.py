@@ -166,8 +166,8 @@ def _git(directory: Path, *arguments: str, given: bytes = b"") -> subprocess.Com
         return subprocess.run(  # noqa: S603  # our own argument vector, no shell
             command, input=given, capture_output=True, env=environment, timeout=_PATIENCE, check=False
         )
-    except FileNotFoundError as error:
-        raise RevisionError("there is no `git` on this machine", help="install it, or name a directory") from error
+    except OSError as error:
+        raise RevisionError("no `git` can be run on this machine", help="install it, or name a directory") from error
     except (ValueError, subprocess.TimeoutExpired) as error:
         raise RevisionError(f"git {arguments[0]}: {error}") from error
 

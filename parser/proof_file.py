@@ -291,12 +291,20 @@ class _Reader:
                 values=self.decoder.texts(fields.get("values"), "values"),
                 not_values=self.decoder.texts(fields.get("notValues"), "notValues"),
             )
+            texts = (*condition.values, *condition.not_values)
             try:
                 attribute = resolve(key)
-                for text in (*condition.values, *condition.not_values):
+                for text in texts:
                     attribute.matchers(text, _SCOPE)
             except AuthzError as error:
                 self._error("bad-condition", str(error), fields.get("key") or item)
+            else:
+                if not texts and not self.decoder.broken(item):
+                    self._error(
+                        "bad-condition", f"{quoted(key)} is asked for nothing", item, "write `values` or `notValues`"
+                    )
+                if key == "source.serviceAccount":
+                    self._check_values("service_accounts", texts, item)
             found.append(condition)
         return tuple(found)
 

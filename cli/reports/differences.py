@@ -71,6 +71,8 @@ def _details(region: ToldRegion) -> Iterator[tuple[str, str]]:
     yield "request", shown.json
     if shown.curl is not None:
         yield "curl", shown.curl
+    if shown.allowed_by:
+        yield "custom", f"{', '.join(shown.allowed_by)} let it through"
 
 
 def _encoded(lines: Iterable[str]) -> bytes:
@@ -110,6 +112,7 @@ def _as_data(region: ToldRegion) -> dict[str, object]:
         "protocols": [protocol.value for protocol in region.protocols],
         "request": shown.document,
         "curl": shown.curl,
+        "allowed_by": shown.allowed_by,
         "before": None if shown.before is None else _decided_as_data(shown.before),
         "now": _decided_as_data(shown.decided),
     }

@@ -80,6 +80,8 @@ def _details(result: Result) -> Iterator[tuple[str, str]]:
         yield "request", shown.json
         if shown.curl is not None:
             yield "curl", shown.curl
+        if shown.allowed_by:
+            yield "custom", f"{', '.join(shown.allowed_by)} let it through"
     if result.test is not None:
         for number, line in enumerate(result.test.splitlines()):
             yield "" if number else "test", line
@@ -146,6 +148,7 @@ def _as_data(result: Result) -> dict[str, object]:
         else {
             "request": shown.document,
             "curl": shown.curl,
+            "allowed_by": shown.allowed_by,
             "decided": _decided_as_data(shown.decided),
             "before": None if shown.before is None else _decided_as_data(shown.before),
             "test": result.test,

@@ -32,13 +32,17 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A request: in a line, as a document, as a command (none over TCP); what is decided about it, and was if there is a before."""
+    """A request: in a line, as a document, as a command (none over TCP); what is decided about it, and was if there is a before.
+
+    It is so if the external authorizers `allowed_by` let it through, and no others.
+    """
 
     summary: str
     document: Mapping[str, object]
     curl: str | None
     decided: Decided
     before: Decided | None = None
+    allowed_by: tuple[str, ...] = ()
 
     @property
     def json(self) -> str:
@@ -55,6 +59,7 @@ def show(witness: Witness, subject: Subject, snapshot: Snapshot, old: Snapshot |
         curl=_curl(witness.case),
         decided=decided(witness.decision, snapshot),
         before=before,
+        allowed_by=tuple(sorted(witness.case.allowed_by)),
     )
 
 
@@ -70,7 +75,9 @@ def decided(decision: Decision, snapshot: Snapshot | None) -> Decided:
 def _who(case: Case) -> str:
     attributes = case.attributes
     token = " with a token" if attributes.claims is not None else ""
-    return f"{attributes.identities[0] if attributes.identities else 'plaintext'}{token}"
+    # Filters of the proxy may leave such things; no client can send them, and no document has them.
+    metadata = f" with the dynamic metadata {json.dumps(attributes.metadata)}" if attributes.metadata else ""
+    return f"{attributes.identities[0] if attributes.identities else 'plaintext'}{token}{metadata}"
 
 
 def _summary(case: Case, subject: Subject) -> str:
