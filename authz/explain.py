@@ -24,6 +24,7 @@ __all__ = [
     "RuleReport",
     "StageReport",
     "explain",
+    "missing",
     "nearest_miss",
     "stage_of",
 ]
@@ -158,11 +159,12 @@ def nearest_miss(policies: Iterable[PolicyReport]) -> NearMiss | None:
     ]
     if not rules or any(rule.held for rule, _ in rules):
         return None
-    misses = [(NearMiss(match=rule.match, missing=_missing(rule)), order) for rule, order in rules]
+    misses = [(NearMiss(match=rule.match, missing=missing(rule)), order) for rule, order in rules]
     return min(misses, key=lambda miss: (len(miss[0].missing), miss[1]))[0]
 
 
-def _missing(rule: RuleReport) -> tuple[ClauseReport, ...]:
+def missing(rule: RuleReport) -> tuple[ClauseReport, ...]:
+    """The clauses that would have to hold for `rule` to match: of its sources and operations those of the best."""
     return _fewest(rule.sources) + _fewest(rule.operations) + _failing(rule.conditions)
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from authz.decision import Stage, Verdict
-from authz.explain import ClauseReport, PartReport, PolicyReport, RuleReport, stage_of
+from authz.explain import ClauseReport, PartReport, PolicyReport, RuleReport, missing, stage_of
 from authz.model import Policy
 from authz.peer_authentication import MtlsMode
 from authz.span import Span
@@ -21,6 +21,7 @@ from parser.resource_document import Resource
 __all__ = ["document_of_explained", "text_of_explained"]
 
 _LABEL = 11
+_MANY = 20
 
 
 # What became of a request at each step --------------------------------------------------------------------------------
@@ -168,12 +169,16 @@ def _applying(explained: Explained, stage: Stage) -> str:
 _SIGNS = {Outcome.PASSED: "✓", Outcome.DENIED: "✗", Outcome.ALLOWED: "✓", Outcome.UNASKED: "·"}
 
 
-def text_of_explained(explained: Explained, *, others: bool) -> str:
-    """The answer in four lines, and then all of it; `others` is whether to name every policy that does not apply."""
-    return "".join(f"{visible(line)}\n" for line in _lines(explained, others=others))
+def text_of_explained(explained: Explained, *, every: bool) -> str:
+    """The answer in four lines, and then all of it; `every` is whether to leave nothing out.
+
+    Otherwise of rules that do not match, where they are many, only those are in it that came nearest, and of policies that do
+    not apply those that are written where others do.
+    """
+    return "".join(f"{visible(line)}\n" for line in _lines(explained, every=every))
 
 
-def _lines(explained: Explained, *, others: bool) -> Iterator[str]:
+def _lines(explained: Explained, *, every: bool) -> Iterator[str]:
     answer = answer_of(explained)
     yield answer.headline
     for label, text in answer.lines:
@@ -184,13 +189,11 @@ def _lines(explained: Explained, *, others: bool) -> Iterator[str]:
         yield f"  {_SIGNS[row.outcome]} {row.step.value:7}{_words(row)}"
         for note in row.notes:
             yield f"      {note}"
-        for report in row.policies:
-            yield from _policy_lines(report, explained)
+        yield from _policy_lines(row.policies, explained, every=every)
     if beside := _of_stage(explained, Stage.NONE):
         yield "  · beside these, which decide nothing"
-        for report in beside:
-            yield from _policy_lines(report, explained)
-    yield from _other_lines(explained, others=others)
+        yield from _policy_lines(beside, explained, every=every)
+    yield from _other_lines(explained, every=every)
 
 
 def _words(row: _Row) -> str:
@@ -204,11 +207,23 @@ def _title(explained: Explained) -> str:
     return f"{name} ({workload.proxy.value}{through})"
 
 
-def _policy_lines(report: PolicyReport, explained: Explained) -> Iterator[str]:
-    if not report.rules:
-        yield f"      ✗ {report.policy.id}{_kind(report.policy)} has no rules, so it matches nothing{place_of(report.policy.span('spec'))}"
-    for rule in report.rules:
-        yield from _rule_lines(rule, report.policy, explained)
+def _policy_lines(policies: Sequence[PolicyReport], explained: Explained, *, every: bool) -> Iterator[str]:
+    """The rules of `policies`. Of many that do not match, those that come nearest are shown, unless it is to be `every` one."""
+    rules = [rule for report in policies for rule in report.rules]
+    failing = [rule for rule in rules if not rule.held]
+    hidden = set[int]()
+    if not every and len(failing) > _MANY:
+        failing.sort(key=lambda rule: (rule.dropped is not None, len(missing(rule))))
+        hidden.update(map(id, failing[_MANY:]))
+    for report in policies:
+        if not report.rules:
+            place = place_of(report.policy.span("spec"))
+            yield f"      ✗ {report.policy.id}{_kind(report.policy)} has no rules, so it matches nothing{place}"
+        for rule in report.rules:
+            if id(rule) not in hidden:
+                yield from _rule_lines(rule, report.policy, explained)
+    if hidden:
+        yield f"      {_counted(len(hidden), 'more rule does', 'more rules do')} not match, --all shows every one"
 
 
 def _kind(policy: Policy) -> str:
@@ -248,8 +263,8 @@ def _sign(*, held: bool) -> str:
     return "✓" if held else "✗"
 
 
-def _other_lines(explained: Explained, *, others: bool) -> Iterator[str]:
-    near = explained.view.others if others else _near(explained)
+def _other_lines(explained: Explained, *, every: bool) -> Iterator[str]:
+    near = explained.view.others if every else _near(explained)
     for resource, reason in near:
         yield f"  not {_named(resource)}: {reason}"
     if left := len(explained.view.others) - len(near):

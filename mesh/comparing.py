@@ -9,7 +9,8 @@ from authz.analysis.access import Guarding
 from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
-from mesh.proving.ground import Ground, Witness
+from authz.mesh_config import PathNormalization
+from mesh.proving.ground import Ground, Shared, Witness, weaker
 from mesh.proving.proofs import NOBODY
 from mesh.proving.subjects import Subject, alike_in_both, pairs
 from mesh.snapshot import Snapshot
@@ -62,11 +63,13 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
     both = pairs(old, new)
+    # Of two ways to normalize, what the weaker leaves is more.
+    normalization = weaker(old.config.path_normalization, new.config.path_normalization)
     differences: list[Difference] = []
     same: list[Subject] = []
     for was, now, group in alike_in_both(old, new, [pair for pair in both if pair.new is not None]):
         some = [pair.subject for pair in group]
-        found = list(_differences(was or NOBODY, now or NOBODY, some, new, assumed))
+        found = list(_differences(was or NOBODY, now or NOBODY, some, normalization, assumed))
         differences += found
         same += [] if found else some
     return Comparison(
@@ -78,10 +81,11 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
 
 
 def _differences(
-    old: Guarding, new: Guarding, group: Sequence[Subject], snapshot: Snapshot, assumed: Assumed
+    old: Guarding, new: Guarding, group: Sequence[Subject], normalization: PathNormalization, assumed: Assumed
 ) -> Iterator[Difference]:
     for protocol in Protocol:
-        ground = Ground(new, protocol, normalization=snapshot.config.path_normalization, assumed=assumed, old=old)
+        shared = Shared(protocol, normalization=normalization, issuers=(*new.issuers, *old.issuers), assumed=assumed)
+        ground = Ground(shared, new, old=old)
         if ground.old is None:
             continue
         for change, there, elsewhere in (

@@ -18,7 +18,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest_arguments(parser)
     parser.add_argument("--request", metavar="FILE", required=True, help=REQUEST_HELP)
     add_offline_arguments(parser)
-    parser.add_argument("--all", action="store_true", help="name every policy that does not apply, and say why")
+    parser.add_argument(
+        "--all", action="store_true", help="leave nothing out: every rule, and every policy that does not apply"
+    )
     parser.add_argument("-o", "--output", choices=("text", "json", "html"), default="text", help="default: %(default)s")
 
 
@@ -47,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             data = document_of_explained(explained, revision=snapshot.revision)
             sys.stdout.buffer.write(html_of_explanation(data).encode())
         case _:
-            _print(text_of_explained(explained, others=arguments.all))
+            _print(text_of_explained(explained, every=arguments.all))
     sys.stdout.flush()
     return ExitCode.OK
 

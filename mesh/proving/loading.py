@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 from authz.analysis.space import ASSUMED
@@ -22,6 +23,7 @@ from authz.mesh_config import MeshConfig
 from authz.span import Span
 from mesh.directory import DirectoryStore, Examined
 from mesh.errors import InvalidManifestsError, PolicyStoreError
+from mesh.proving.ground import weaker
 from mesh.proving.subjects import subjects
 from mesh.revisions import GIT, RevisionError, files_at
 from mesh.snapshot import Snapshot
@@ -120,7 +122,8 @@ def _examined(baseline: Baseline, proof: ProofFile, directory: Path) -> Examined
 
 def assumptions(snapshot: Snapshot, *others: Snapshot) -> tuple[str, ...]:
     """What is taken for granted in answers about a mesh, and about others compared with it, a sentence each."""
-    found = [*ASSUMED, f"a path is as pathNormalization {snapshot.config.path_normalization.value} leaves it"]
+    normalization = reduce(weaker, [each.config.path_normalization for each in (snapshot, *others)])
+    found = [*ASSUMED, f"a path is as pathNormalization {normalization.value} leaves it"]
     if not all(len(each.registry) for each in (snapshot, *others)):
         found.append(
             "where no workloads are declared, there is one for each selector of a policy, and one with no labels"
@@ -129,7 +132,7 @@ def assumptions(snapshot: Snapshot, *others: Snapshot) -> tuple[str, ...]:
         for name, was, now in differing_config(other, snapshot):
             found.append(f"the mesh configuration of the two versions differs: {name} was {was}, and is {now}")
         if other.config.path_normalization is not snapshot.config.path_normalization:
-            found.append("a path is compared as the newer version's proxies hand it on, also for the older")
+            found.append("both versions see a path as it is shown, whatever the stronger of the two would make of it")
     return tuple(dict.fromkeys(found))
 
 

@@ -28,7 +28,7 @@ from authz.invariants import (
 )
 from authz.model import Action, Policy, Source
 from authz.peer_authentication import MtlsMode, PortMode
-from mesh.proving.ground import Ground, Witness
+from mesh.proving.ground import Ground, Shared, Witness, weaker
 from mesh.proving.subjects import Subject, alike, alike_in_both, pairs, subjects
 from mesh.snapshot import Snapshot
 
@@ -118,6 +118,7 @@ class _Asked:
     rules: list[_Reach] = field(default_factory=list)
 
 
+_TOGETHER = 16
 _SELECTED = "selected"
 _PASSES = "passes"
 
@@ -135,9 +136,8 @@ class _Prover:
     def ask_all(self) -> None:
         alone = [n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs))]
         if alone:
-            for guarding, group in alike(self._snapshot, subjects(self._snapshot)):
-                for protocol in Protocol:
-                    self._ask(self._ground(guarding, protocol), group, alone)
+            some = alike(self._snapshot, subjects(self._snapshot))
+            self._ask([(guarding, None, group) for guarding, group in some], self._snapshot, alone)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._invariants):
             if isinstance(each, (NoNewAccess, SameAs)):
@@ -145,40 +145,58 @@ class _Prover:
         for name, numbers in by_baseline.items():
             self._compare(self._baselines(name), numbers)
 
-    def _ground(self, guarding: Guarding, protocol: Protocol, old: Guarding | None = None) -> Ground:
-        return Ground(
-            guarding,
-            protocol,
-            normalization=self._snapshot.config.path_normalization,
-            assumed=self._assumed,
-            old=old,
-        )
-
     def _compare(self, before: Snapshot, numbers: Sequence[int]) -> None:
         # Of what is no more, nothing is allowed.
         both = [pair for pair in pairs(before, self._snapshot) if pair.new is not None]
-        for was, now, group in alike_in_both(before, self._snapshot, both):
-            for protocol in Protocol:
-                ground = self._ground(now or NOBODY, protocol, was or NOBODY)
-                self._ask(ground, [pair.subject for pair in group], numbers)
+        some = [
+            (now or NOBODY, was or NOBODY, [pair.subject for pair in group])
+            for was, now, group in alike_in_both(before, self._snapshot, both)
+        ]
+        self._ask(some, before, numbers)
 
-    def _ask(self, ground: Ground, group: Sequence[Subject], numbers: Sequence[int]) -> None:
-        """All questions to one ground: first every formula, then the answers."""
-        asked = [(n, self._asked(self._invariants[n], ground, subject)) for n in numbers for subject in group]
-        known: dict[int, Witness | None] = {}
-        for number, question in asked:
+    def _ask(
+        self,
+        pairs: Sequence[tuple[Guarding, Guarding | None, Sequence[Subject]]],
+        other: Snapshot,
+        numbers: Sequence[int],
+    ) -> None:
+        """A few workloads share what is said of requests, which is as much as what is said of them; all would make it too large."""
+        issuers = [rule.issuer for rule in (*self._snapshot.jwt_rules(), *other.jwt_rules())]
+        normalization = weaker(self._snapshot.config.path_normalization, other.config.path_normalization)
+        for start in range(0, len(pairs), _TOGETHER):
+            for protocol in Protocol:
+                shared = Shared(
+                    protocol,
+                    normalization=normalization,
+                    issuers=issuers,
+                    assumed=self._assumed,
+                )
+                grounds = [
+                    (Ground(shared, new, old=old), group) for new, old, group in pairs[start : start + _TOGETHER]
+                ]
+                self._ask_grounds(grounds, numbers)
+
+    def _ask_grounds(self, grounds: Sequence[tuple[Ground, Sequence[Subject]]], numbers: Sequence[int]) -> None:
+        """All questions to these: first every formula, then the answers."""
+        asked = [
+            (ground, n, self._asked(self._invariants[n], ground, subject))
+            for ground, group in grounds
+            for n in numbers
+            for subject in group
+        ]
+        known: dict[int, bool] = {}
+        for ground, number, question in asked:
             started = time.perf_counter()
             self._answer(ground, self._records[number], question, known)
             self._records[number].seconds += time.perf_counter() - started
 
-    def _answer(self, ground: Ground, record: _Record, asked: _Asked, known: dict[int, Witness | None]) -> None:
+    def _answer(self, ground: Ground, record: _Record, asked: _Asked, known: dict[int, bool]) -> None:
         for literal, reason in asked.never:
             record.questions += literal not in known
-            if record.witness is None:
-                if literal not in known:
-                    known[literal] = ground.find(literal)
-                if (witness := known[literal]) is not None:
-                    record.subject, record.witness, record.reason = asked.subject, witness, reason
+            if literal not in known:
+                known[literal] = ground.possible(literal)
+            if known[literal] and record.witness is None:
+                record.subject, record.witness, record.reason = asked.subject, ground.find(literal), reason
         for literal, name in asked.somewhere:
             if not record.met.get(name):
                 record.questions += 1

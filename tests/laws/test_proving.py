@@ -39,6 +39,10 @@ def verdict(snapshot: Snapshot, attributes: Attributes, allowed_by: frozenset[st
     return guard.tree.decide(attributes, allowed_by=asked | guard.authorizers.passed(attributes.protocol)).verdict
 
 
+def no_baselines(name: str) -> Snapshot:
+    raise KeyError(name)
+
+
 def selected(callers: Callers, wanted: Requests, attributes: Attributes, snapshot: Snapshot) -> bool:
     """Whether it is meant, by the reference."""
     rule = Rule(sources=(callers.source,), operations=(wanted.operation,))
@@ -62,7 +66,7 @@ def test_what_is_proved_withstands_generated_requests(chunk: int) -> None:
             callers = Callers(source=random_source(random))
             wanted = Requests(operation=random_operation(random))
             claims.append(kind(id=str(len(claims)), span=HERE, callers=callers, requests=wanted, may_be_empty=True))
-        for proof in prove(snapshot, claims, assumed=Assumed(), baselines={}.__getitem__):
+        for proof in prove(snapshot, claims, assumed=Assumed(), baselines=no_baselines):
             claim = proof.invariant
             assert isinstance(claim, (Never, Always))
             if proof.status is not Status.PROVED:
@@ -94,7 +98,7 @@ def test_a_difference_is_found_wherever_two_versions_decide_differently(chunk: i
             SameAs(id="same", span=HERE, baseline=baseline),
             NoNewAccess(id="tighter", span=HERE, baseline=baseline),
         )
-        statuses = [each.status for each in prove(new, claims, assumed=Assumed(), baselines=lambda _, old=old: old)]
+        statuses = [each.status for each in prove(new, claims, assumed=Assumed(), baselines={"old": old}.__getitem__)]
         same += not found
         assert statuses[0] is (Status.BROKEN if found else Status.PROVED)
         widened = any(change is Change.NEWLY_ALLOWED for change, _ in found)

@@ -76,7 +76,7 @@ def as_json(found: Explained) -> str:
 
 
 def test_nothing_from_a_request_or_a_policy_moves_the_terminal_or_begins_a_line() -> None:
-    text = text_of_explained(evil(), others=True)
+    text = text_of_explained(evil(), every=True)
     assert all(line.isprintable() for line in text.split("\n")), text
     # The only signs at the beginnings of lines are those that were put there.
     assert "\n  ✓ allow" not in text
@@ -95,7 +95,7 @@ def test_nothing_from_a_request_or_a_policy_becomes_markup() -> None:
 
 
 def test_no_secret_is_shown() -> None:
-    for shown in (text_of_explained(evil(), others=True), as_json(evil()), html(evil())):
+    for shown in (text_of_explained(evil(), every=True), as_json(evil()), html(evil())):
         assert "hidden" not in shown
         assert "***" in shown
 
@@ -146,7 +146,7 @@ def squeezed(text: str) -> str:
 
 def test_every_vector_is_shown_whole_in_every_form() -> None:
     for found in vectors():
-        text = text_of_explained(found, others=True)
+        text = text_of_explained(found, every=True)
         document = document_of_explained(found, revision="r1")
         page = Page()
         page.feed(html_of_explanation(document))
@@ -184,7 +184,7 @@ def test_a_coloured_explanation_has_the_same_characters(monkeypatch: pytest.Monk
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal: io.StringIO = Terminal()
-    text = text_of_explained(evil(), others=True)
+    text = text_of_explained(evil(), every=True)
     print_explanation(text, terminal)
     shown = terminal.getvalue()
     assert shown != text
@@ -200,8 +200,24 @@ def test_every_policy_that_does_not_apply_is_named_or_counted() -> None:
         {"destination": {"namespace": "shop", "labels": {"app": "api"}}, "request": "GET /"},
         {"p.ward": "\n".join([*far, near])},
     )
-    short, long = (text_of_explained(found, others=others) for others in (False, True))
+    short, long = (text_of_explained(found, every=every) for every in (False, True))
     assert "  not shop/near: it is for app=web, and this has app=api\n" in short
     assert "3 policies of other namespaces do not apply, --all says why" in short
     assert "  not other1/p1: it is for the namespace other1\n" in long
     assert len(document_of_explained(found, revision="r1")["others"]) == 4
+
+
+def test_of_many_rules_that_do_not_match_the_nearest_are_shown() -> None:
+    rules = [f'allow to request.path in ["/{number}"] and request.method in [PUT]' for number in range(50)]
+    rules[40] = 'allow to request.path in ["/40"]'
+    rules.append('allow to request.path in ["/"]')
+    found = explained(
+        {"destination": {"namespace": "shop", "labels": {"app": "api"}}, "request": "GET /"},
+        {"p.ward": f"policy p in shop {' or '.join(rules)}"},
+    )
+    short, long = (text_of_explained(found, every=every) for every in (False, True))
+    assert short.count(" does not match (") == 20
+    assert "30 more rules do not match, --all shows every one" in short
+    assert "✗ shop/p#40 does not match" in short
+    assert "✓ shop/p#50 matches" in short
+    assert long.count(" does not match (") == 50
