@@ -13,7 +13,7 @@ from cli.reports.coverage import coverage_as_json, pages_of_coverage
 from cli.reports.tests import WRITERS, Report
 from cli.watching import keep_running
 from mesh.errors import InvalidManifestsError
-from mesh.files import TESTS, read_file
+from mesh.files import STDIN, TESTS, read_file
 from mesh.testing.coverage import Coverage, merged
 from mesh.testing.parallel import run_suites
 from mesh.testing.results import Wanted
@@ -26,19 +26,18 @@ __all__ = ["run_tests"]
 def run_tests(arguments: argparse.Namespace) -> ExitCode:
     """What `meshward test` does."""
     if arguments.watch:
-        keep_running(lambda: _watched(arguments), frozenset(map(Path, arguments.paths)))
+        _files(arguments.paths)  # what is not there cannot be watched
+        keep_running(
+            lambda: _suites(arguments.paths),
+            lambda found: _report(arguments, *found),
+            files=lambda found: frozenset(Path(file).parent for suite in found[0] for file in suite.files),
+            first=frozenset(map(Path, arguments.paths)),
+        )
     return _report(arguments, *_suites(arguments.paths))
 
 
-def _watched(arguments: argparse.Namespace) -> frozenset[Path]:
-    """Run once, and say where the manifests are that it was about."""
-    suites, broken = _suites(arguments.paths)
-    _report(arguments, suites, broken)
-    return frozenset(Path(file).parent for suite in suites for file in suite.files)
-
-
-def _report(arguments: argparse.Namespace, suites: Sequence[Suite], broken: int) -> ExitCode:
-    """Run the suites and write what came of it; `broken` is how many more there are."""
+def _report(arguments: argparse.Namespace, suites: Sequence[Suite], broken: Sequence[str]) -> ExitCode:
+    """Run the suites and write what came of it; `broken` are the files that could not be read."""
     begun = time.perf_counter()
     results = run_suites(suites, chosen=_chosen(arguments.filter), wanted=_wanted(arguments), jobs=arguments.jobs)
     if not any(result.cases for result in results) and not broken:
@@ -48,6 +47,7 @@ def _report(arguments: argparse.Namespace, suites: Sequence[Suite], broken: int)
     coverage = merged(coverages) if coverages else None
     report = Report(
         results=results,
+        broken=broken,
         coverage=coverage if arguments.coverage else None,
         seconds=time.perf_counter() - begun,
         verbose=arguments.verbose,
@@ -79,7 +79,9 @@ def _write_coverage(coverage: Coverage, arguments: argparse.Namespace) -> None:
         UsageError: One cannot be written.
     """
     try:
-        if arguments.coverage_json is not None:
+        if arguments.coverage_json == STDIN:
+            sys.stdout.buffer.write(coverage_as_json(coverage))
+        elif arguments.coverage_json is not None:
             Path(arguments.coverage_json).write_bytes(coverage_as_json(coverage))
         if arguments.coverage_html is not None:
             directory = Path(arguments.coverage_html)
@@ -92,12 +94,12 @@ def _write_coverage(coverage: Coverage, arguments: argparse.Namespace) -> None:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
 
 
-def _suites(paths: Sequence[str]) -> tuple[list[Suite], int]:
-    """The suites in the files, and how many of those could not be read, which has been said."""
+def _suites(paths: Sequence[str]) -> tuple[list[Suite], list[str]]:
+    """The suites in the files, and the names of those with something wrong, which has been said."""
     loading = Loading()
-    files = _files(paths)
-    suites = [suite for file in files if (suite := _load(loading, file)) is not None]
-    return suites, len(files) - len(suites)
+    loaded = {str(file): _load(loading, file) for file in _files(paths)}
+    suites = [suite for suite in loaded.values() if suite is not None]
+    return suites, [name for name, suite in loaded.items() if suite is None]
 
 
 def _load(loading: Loading, file: Path) -> Suite | None:

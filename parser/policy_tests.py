@@ -237,7 +237,7 @@ def parse_policy_tests(data: bytes, file: str) -> PolicyTests:
         )
     tests = _Reader(file, problems).read(found[0]) if found else None
     if problems.errors or tests is None:
-        raise PolicySyntaxError(problems.diagnostics)
+        raise PolicySyntaxError(sorted(problems.diagnostics, key=lambda each: (each.span.line, each.span.column)))
     return tests
 
 
@@ -380,11 +380,12 @@ class _Reader:
         return {name: self._connected(name, entries, read) for name in read}
 
     def _caller(self, name: str, node: Node) -> Caller:
+        before = self._problems.errors
         fields = self._decoder.fields(node, f"callers.{name}", _CALLER)
         given = [key for key in _CONNECTION_OF_CALLER if key in fields]
         if "plaintext" in given and not self._decoder.boolean(fields["plaintext"], "plaintext"):
             given.remove("plaintext")
-        if len(given) != 1 and isinstance(node, MappingNode):
+        if len(given) != 1 and isinstance(node, MappingNode) and self._problems.errors == before:
             said = (
                 f"says by {' and '.join(f'`{key}`' for key in given)} who it is" if given else "does not say who it is"
             )

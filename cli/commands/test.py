@@ -30,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coverage", action="store_true", help="say which policies, rules, conditions and routes are tested"
     )
-    parser.add_argument("--coverage-json", metavar="FILE", help="write that as JSON")
+    parser.add_argument("--coverage-json", metavar="FILE", help="write that as JSON; - for standard output")
     parser.add_argument("--coverage-html", metavar="DIR", help="write the policies as pages that show it")
     parser.add_argument("--watch", action="store_true", help="run again whenever a file changes, until interrupted")
     parser.add_argument("--jobs", metavar="N", type=_jobs, help="how many processes (default: as many as pay)")
@@ -58,4 +58,5 @@ COMMAND = Command(
         "Run policy tests: every case is decided, and compared with what its file expects. Ends with 4 if a test fails, with 5 if "
         "one covers less than its file demands, and with 3 if a file or its manifests are wrong."
     ),
+    epilog="example: meshward test policies/ --coverage",
 )

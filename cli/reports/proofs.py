@@ -11,7 +11,7 @@ from authz.span import Span
 from cli.reports import github, junit, sarif
 from mesh.proving.proofs import Status
 from mesh.proving.results import FileResult, Result
-from mesh.proving.showing import Decided
+from mesh.proving.showing import Decided, Shown
 from parser.diagnostics import Diagnostic
 from parser.excerpt import visible
 
@@ -73,18 +73,23 @@ def _details(result: Result) -> Iterator[tuple[str, str]]:
     for rule in result.rules:
         place = "" if rule.place is None else f" ({rule.place})"
         yield "rule", f"{rule.name}{place}: {rule.words}"
-    if (shown := result.shown) is not None:
-        yield "decided", str(shown.decided)
-        if shown.before is not None:
-            yield "before", str(shown.before)
-        yield "request", shown.json
-        if shown.curl is not None:
-            yield "curl", shown.curl
-        if shown.allowed_by:
-            yield "custom", f"{', '.join(shown.allowed_by)} let it through"
+    for name, shown in (("request", result.shown), ("respelt", result.respelt)):
+        if shown is not None:
+            yield from _shown(name, shown)
     if result.test is not None:
         for number, line in enumerate(result.test.splitlines()):
             yield "" if number else "test", line
+
+
+def _shown(name: str, shown: Shown) -> Iterator[tuple[str, str]]:
+    yield "decided", str(shown.decided)
+    if shown.before is not None:
+        yield "before", str(shown.before)
+    yield name, shown.json
+    if shown.curl is not None:
+        yield "curl", shown.curl
+    if shown.allowed_by:
+        yield "custom", f"{', '.join(shown.allowed_by)} let it through"
 
 
 def _counted(count: int, one: str, many: str) -> str:
@@ -143,16 +148,19 @@ def _as_data(result: Result) -> dict[str, object]:
         "rules": [
             {"rule": rule.name, **_place_as_data(rule.place), "covered_by": rule.covered_by} for rule in result.rules
         ],
-        "witness": None
-        if shown is None
-        else {
-            "request": shown.document,
-            "curl": shown.curl,
-            "allowed_by": shown.allowed_by,
-            "decided": _decided_as_data(shown.decided),
-            "before": None if shown.before is None else _decided_as_data(shown.before),
-            "test": result.test,
-        },
+        "witness": None if shown is None else _shown_as_data(shown),
+        "respelt": None if result.respelt is None else _shown_as_data(result.respelt),
+        "test": result.test,
+    }
+
+
+def _shown_as_data(shown: Shown) -> dict[str, object]:
+    return {
+        "request": shown.document,
+        "curl": shown.curl,
+        "allowed_by": shown.allowed_by,
+        "decided": _decided_as_data(shown.decided),
+        "before": None if shown.before is None else _decided_as_data(shown.before),
     }
 
 

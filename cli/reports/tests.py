@@ -19,10 +19,14 @@ __all__ = ["WRITERS", "Report", "Writer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of files of tests: all that is to be told. `coverage` is that of all files, where it is to be told."""
+    """What came of files of tests: all that is to be told. `coverage` is that of all files, where it is to be told.
+
+    `broken` are the files that could not be run.
+    """
 
     results: Sequence[Result]
     seconds: float
+    broken: Sequence[str] = ()
     coverage: Coverage | None = None
     verbose: bool = False
 
@@ -44,7 +48,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether all is as it should be."""
-        return not self.failed and not self.shortfalls
+        return not (self.failed or self.shortfalls or self.broken)
 
 
 Writer = Callable[[Report], bytes]
@@ -95,9 +99,10 @@ def _counts(result: Result) -> str:
 def _summary(report: Report) -> str:
     cases = _counted(report.cases, "case", "cases")
     of = f"{report.failed} of {cases}" if report.failed else cases
-    low = ", coverage is too low" if report.shortfalls else ""
     where = _counted(len(report.results), "file", "files")
-    return f"{'ok' if report.ok else 'failed'}: {of} in {where}{low}, {report.seconds:.2f} s"
+    low = ", coverage is too low" if report.shortfalls else ""
+    broken = f", {_counted(len(report.broken), 'file', 'files')} not run" if report.broken else ""
+    return f"{'ok' if report.ok else 'failed'}: {of} in {where}{low}{broken}, {report.seconds:.2f} s"
 
 
 def _counted(count: int, one: str, many: str) -> str:
@@ -113,6 +118,7 @@ def _json(report: Report) -> bytes:
         "verdict": "ok" if report.ok else "failed",
         "cases": report.cases,
         "failed": report.failed,
+        "broken": report.broken,
         "seconds": round(report.seconds, 3),
         "files": [
             {
@@ -131,11 +137,24 @@ def _json(report: Report) -> bytes:
 
 
 def _failed_as_data(failed: Failed) -> dict[str, object]:
-    return {**asdict(failed), "span": None, "file": failed.span.file, "line": failed.span.line}
+    return {
+        "name": failed.name,
+        "file": failed.span.file,
+        "line": failed.span.line,
+        "caller": failed.caller,
+        "problems": failed.problems,
+        "answer": [failed.answer.headline, *(f"{label}: {text}" for label, text in failed.answer.lines)],
+        "curl": failed.curl,
+        "through": [asdict(through) for through in failed.through],
+    }
 
 
 def _junit(report: Report) -> bytes:
-    return junit.write_junit(map(_suite, report.results), name="meshward test")
+    broken = [junit.Suite(name, (junit.Case(name=name, file=name, error=_BROKEN),)) for name in report.broken]
+    return junit.write_junit([*map(_suite, report.results), *broken], name="meshward test")
+
+
+_BROKEN = junit.Outcome("something is wrong with this file, or with its manifests", kind="invalid")
 
 
 def _suite(result: Result) -> junit.Suite:

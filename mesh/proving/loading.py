@@ -177,7 +177,12 @@ def _mistakes(invariants: Sequence[Invariant], snapshot: Snapshot) -> Iterator[D
     names = {subject.name for subject in subjects(snapshot)}
     for invariant in invariants:
         match invariant:
-            case Never(requests=requests) | Always(requests=requests) | Only(requests=requests):
+            case (
+                Never(requests=requests)
+                | Always(requests=requests)
+                | Only(requests=requests)
+                | StableUnder(requests=requests)
+            ):
                 yield from _unknown_workloads(requests, names, invariant.span)
             case NoNewAccess(besides=besides):
                 for _, requests in besides:
@@ -187,11 +192,6 @@ def _mistakes(invariants: Sequence[Invariant], snapshot: Snapshot) -> Iterator[D
                 for namespace in namespaces:
                     if namespace not in known:
                         yield _unknown("there is no workload in the namespace", namespace, known, invariant.span)
-            case StableUnder():
-                help_ = "take it out until there is a version that can"
-                yield Diagnostic(
-                    "not-yet", "`stable-under` cannot be proved by this version", invariant.span, help=help_
-                )
             case _:
                 pass
 

@@ -134,16 +134,48 @@ class _Prover:
         self._records = [_Record() for _ in invariants]
 
     def ask_all(self) -> None:
-        alone = [n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs))]
+        alone = [
+            n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs, StableUnder))
+        ]
+        some = list(alike(self._snapshot, subjects(self._snapshot)))
         if alone:
-            some = alike(self._snapshot, subjects(self._snapshot))
             self._ask([(guarding, None, group) for guarding, group in some], self._snapshot, alone)
+        for number, each in enumerate(self._invariants):
+            if isinstance(each, StableUnder):
+                for guarding, group in some:
+                    self._ask_about_spellings(number, each, guarding, group)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._invariants):
             if isinstance(each, (NoNewAccess, SameAs)):
                 by_baseline[each.baseline.name].append(number)
         for name, numbers in by_baseline.items():
             self._compare(self._baselines(name), numbers)
+
+    def _ask_about_spellings(
+        self, number: int, invariant: StableUnder, guarding: Guarding, group: Sequence[Subject]
+    ) -> None:
+        """Each spelling has requests of its own, for of none other there are two forms."""
+        record = self._records[number]
+        for spelling in invariant.spellings:
+            shared = Shared(
+                Protocol.HTTP,
+                normalization=self._snapshot.config.path_normalization,
+                issuers=guarding.issuers,
+                assumed=self._assumed,
+            )
+            ground = Ground(shared, guarding)
+            changed = ground.space.circuit.all_of((-ground.new.allowed, ground.respelt(spelling)))
+            asked = [
+                (ground.space.circuit.all_of((changed, ground.of_requests(invariant.requests, subject.name))), subject)
+                for subject in group
+            ]
+            started = time.perf_counter()
+            for literal, subject in asked:
+                record.questions += 1
+                if record.witness is None and (witness := ground.find(literal)) is not None:
+                    record.subject, record.witness = subject, witness
+                    record.reason = f"it is denied, and allowed as it is spelt otherwise ({spelling.value})"
+            record.seconds += time.perf_counter() - started
 
     def _compare(self, before: Snapshot, numbers: Sequence[int]) -> None:
         # Of what is no more, nothing is allowed.
@@ -249,7 +281,8 @@ class _Prover:
             case EveryRule():
                 self._ask_about_rules(invariant, ground, asked)
             case StableUnder():
-                raise NotImplementedError
+                # Each by itself, and not of what others share.
+                raise TypeError(invariant)
         return asked
 
     def _ask_about_rules(self, invariant: EveryRule, ground: Ground, asked: _Asked) -> None:

@@ -8,9 +8,12 @@ from multiprocessing import get_context
 from authz.decision import Match, Verdict
 from authz.invariants import Always, Invariant, NoNewAccess, SameAs
 from authz.span import Span
+from mesh.proving.ground import Witness
 from mesh.proving.loading import Claims
 from mesh.proving.proofs import Proof, Status, prove
 from mesh.proving.showing import Expected, Shown, show, test_of
+from mesh.proving.subjects import Subject
+from mesh.questions import decide_again, guarding_of
 from mesh.snapshot import Snapshot
 
 __all__ = ["BrokenRule", "FileResult", "Result", "run_claims"]
@@ -34,7 +37,10 @@ class BrokenRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one invariant. `shown` is a request for which it does not hold, `test` the same as a policy test."""
+    """What came of one invariant. `shown` is a request for which it does not hold, `test` the same as a policy test.
+
+    `respelt` is the same request, spelt otherwise and allowed, where that is what is wrong; then the test is of that one.
+    """
 
     id: str
     span: Span
@@ -44,6 +50,7 @@ class Result:
     questions: int
     seconds: float
     shown: Shown | None = None
+    respelt: Shown | None = None
     test: str | None = None
     rules: tuple[BrokenRule, ...] = ()
 
@@ -134,11 +141,21 @@ def _result(proof: Proof, claims: Claims) -> Result:
     before = proof.witness.before
     allowed = isinstance(invariant, Always) if before is None else before.verdict is Verdict.ALLOW
     expected = Expected(name=invariant.id, policies=[each.text for each in claims.proof.policies], allowed=allowed)
+    otherwise = _respelt(proof.witness, proof.subject, snapshot)
     return replace(
         result,
         shown=show(proof.witness, proof.subject, snapshot, old),
-        test=test_of(expected, proof.witness, proof.subject, snapshot),
+        respelt=None if otherwise is None else show(otherwise, proof.subject, snapshot),
+        test=test_of(expected, otherwise or proof.witness, proof.subject, snapshot),
     )
+
+
+def _respelt(witness: Witness, subject: Subject, snapshot: Snapshot) -> Witness | None:
+    """The same request spelt otherwise, with what is decided about that one; none where it was not asked about."""
+    if witness.case.respelt is None:
+        return None
+    case = replace(witness.case, attributes=witness.case.respelt)
+    return Witness(case, decide_again(guarding_of(snapshot, subject.workload, subject.service), case))
 
 
 def _place(name: str, snapshot: Snapshot) -> Span | None:

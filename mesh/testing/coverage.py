@@ -160,6 +160,8 @@ class _Cover:
     failed: bool = False
 
 
+# Both lists of a condition without a meaning stand where its key does.
+_Id = tuple[str, Path, bool]
 _Sight = tuple[Stage, Protocol, Attribute, tuple[Value, ...]]
 
 
@@ -181,7 +183,7 @@ class Covering:
         self._asked: tuple[DecisionTree, Attributes, frozenset[str]] | None = None
         self._places: dict[str, _AtPlace] = {}
         self._decided: dict[Match, int] = {}
-        self._clauses: dict[tuple[str, Path], _Cover] = {}
+        self._clauses: dict[_Id, _Cover] = {}
         self._silent: set[str] = set()
         self._routes = _Routes(suite.routes)
 
@@ -252,14 +254,14 @@ class Covering:
             at = self._places[to] = _AtPlace(policies, reads)
             # Of clauses that no case comes to it must be known, too, that they are there.
             for policy, _, clause in _clauses(explain(policies, Attributes(), trust_domains=self._domains)):
-                self._clauses.setdefault((policy.id, clause.path), _Cover(clause))
+                self._clauses.setdefault((policy.id, clause.path, clause.negated), _Cover(clause))
         return at
 
     def _take(self, explanation: Explanation, decision: Decision) -> None:
         """See what each clause came to, of those that were come to."""
         for policy, rule, clause in _clauses(explanation):
             if rule.dropped is None and _reached(policy, decision):
-                cover = self._clauses[policy.id, clause.path]
+                cover = self._clauses[policy.id, clause.path, clause.negated]
                 cover.held |= clause.held
                 cover.failed |= not clause.held
         if decision.audit:
@@ -284,7 +286,7 @@ class Covering:
         )
 
     def _clauses_of(self, policy: Policy) -> Iterator[Clause]:
-        for (name, path), cover in self._clauses.items():
+        for (name, path, _), cover in self._clauses.items():
             if name == policy.id:
                 yield Clause(
                     policy=name,

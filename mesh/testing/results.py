@@ -78,10 +78,12 @@ def run_suite(
     at: float,
     chosen: Callable[[str], bool] | None = None,
     wanted: frozenset[Wanted] = frozenset(),
+    sections: range | None = None,
 ) -> Result:
-    """Run the cases of a suite, or those with a `chosen` name. `at` is the time where the suite does not say any.
+    """Run the cases of a suite, or of some `sections` of it, or those with a `chosen` name.
 
-    Where a file demands coverage, it is looked at in any case, unless only some cases are run.
+    `at` is the time where the suite does not say any. Where a file demands coverage, it is looked at in any case, unless only
+    cases with some names are run; of sections, the shortfalls are those of all that they are a part of to find.
     """
     begun = time.perf_counter()
     running = Running(suite, at=at)
@@ -92,7 +94,7 @@ def run_suite(
     count = 0
     passed: list[str] = []
     failed: list[Failed] = []
-    for case in running.cases():
+    for case in running.cases(sections):
         if chosen is not None and not chosen(case.name):
             continue
         count += 1
@@ -115,7 +117,7 @@ def run_suite(
         mutants=evading.tried,
         seconds=time.perf_counter() - begun,
         coverage=coverage,
-        shortfalls=() if coverage is None else shortfalls(coverage, gate),
+        shortfalls=() if coverage is None or sections is not None else shortfalls(coverage, gate),
     )
 
 

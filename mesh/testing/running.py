@@ -79,13 +79,18 @@ class Running:
         # What `because` demands can be told by the action of its policy.
         self._allowing = {policy.id: policy.action is Action.ALLOW for policy in suite.snapshot.policies}
 
-    def cases(self) -> Iterator[Case]:
-        """Every case, in the order in which they are written; what `complete` adds comes last."""
-        tests = self.suite.tests
-        for test in tests.tests:
-            yield from self._cases(test)
-        for complete in tests.complete:
-            yield from self._completing(complete.workload.text, complete.callers)
+    def cases(self, sections: range | None = None) -> Iterator[Case]:
+        """Every case, in the order in which they are written; what `complete` adds comes last.
+
+        `sections` are those whose cases are wanted: each test is one, and after them each entry of `complete`.
+        """
+        tests, complete = self.suite.tests.tests, self.suite.tests.complete
+        for section in range(len(tests) + len(complete)) if sections is None else sections:
+            if section < len(tests):
+                yield from self._cases(tests[section])
+            else:
+                asked = complete[section - len(tests)]
+                yield from self._completing(asked.workload.text, asked.callers)
 
     def outcome(self, case: Case, tree_decides: TreeDecides = DecisionTree.decide) -> Outcome:
         """What comes of a case. `tree_decides` is for who wants to see what the tree is asked."""

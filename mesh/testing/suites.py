@@ -152,6 +152,11 @@ def _mistakes(tests: PolicyTests, snapshot: Snapshot) -> Iterator[Diagnostic]:
     for to in [*(test.to for test in tests.tests if test.to.text), *(each.workload for each in tests.complete)]:
         yield from _unknown_workload(to, tests, snapshot)
     for test in tests.tests:
+        if test.log is not None:
+            help_ = "remove this test"
+            yield Diagnostic(
+                "bad-test", "recorded traffic is not replayed in tests yet", test.log.path.span, help=help_
+            )
         expected = None if test.expect is None else test.expect.nearest
         for rule in filter(None, (test.because, expected)):
             yield from _unknown_rule(rule, policies)

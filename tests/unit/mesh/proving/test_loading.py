@@ -1,5 +1,6 @@
 """Files of invariants: what is wrong with one is said with its place."""
 
+import json
 import subprocess
 from pathlib import Path
 from textwrap import dedent
@@ -28,6 +29,19 @@ spec:
   rules:
   - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
     to: [{operation: {methods: [GET]}}]
+"""
+
+DENY_DELETE = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: all, namespace: shop}
+spec: {selector: {matchLabels: {app: api}}, rules: [{}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: delete, namespace: shop}
+spec: {selector: {matchLabels: {app: api}}, action: DENY, rules: [{to: [{operation: {methods: [DELETE]}}]}]}
 """
 
 HEAD = "policies: [p.yaml]\ninvariants:\n"
@@ -75,7 +89,6 @@ WRONG = [
     (f"{HEAD}- {{id: A, no-new-access: {{baseline: 'git:HEAD', except: [{{to: {{workload: shop/apj}}}}]}}}}", "unknown-name", "there is no workload `shop/apj`", "shop/apj"),
     (f"{HEAD}- {{id: A, every-rule: {{}}}}", "bad-invariant", "`every-rule` claims nothing", "{}"),
     (f"{HEAD}- {{id: A, stable-under: [host-cas]}}", "unknown-value", "unknown value `host-cas`", "host-cas"),
-    (f"{HEAD}- {{id: A, stable-under: [host-case]}}", "not-yet", "`stable-under` cannot be proved by this version", None),
     (f"{HEAD}- {{id: A, never: {{from: {{namespaces: [x]}}}}, always: {{to: {{methods: [GET]}}}}}}", "bad-invariant", "both `never` and `always`", None),
     (f"assume: [mtls]\n{never('{from: {namespaces: [x]}}')}", "unknown-value", "unknown value `mtls` of `assume`", "mtls"),
     (f"mesh: {{trustDomian: x}}\n{never('{from: {namespaces: [x]}}')}", "unknown-field", "unknown field `trustDomian`", "trustDomian"),
@@ -172,6 +185,8 @@ CASES = dedent("""
       only: {from: {serviceAccounts: [shop/web]}, to: {workload: shop/api}}
     - id: SAME
       same-as: {baseline: 'git:HEAD'}
+    - id: SPELLING
+      stable-under: [host-case]
     - id: LIVE
       every-rule: {reachable: true, not-shadowed: true}
 """)
@@ -188,6 +203,7 @@ def test_each_invariant_comes_to_what_it_is(repository: Path) -> None:
             "ALWAYS": "BROKEN",
             "ONLY": "PROVED",
             "SAME": "PROVED",
+            "SPELLING": "PROVED",
             "LIVE": "PROVED",
         }
         assert results["ALWAYS"].because == "pages must come up"
@@ -209,3 +225,17 @@ def test_a_rule_that_decides_nothing_is_named_with_what_covers_it(tmp_path: Path
     assert (rule.name, rule.covered_by) == ("shop/read#1", ("shop/read#0",))
     assert rule.place is not None
     assert rule.place.line == 15
+
+
+def test_a_request_that_is_allowed_as_it_is_spelt_otherwise_is_shown_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICIES + DENY_DELETE)
+    text = f"{HEAD}- {{id: A, stable-under: [method-case]}}"
+    (result,) = run_claims([load_claims("x", text.encode(), directory=tmp_path)])[0].results
+    assert result.status is Status.BROKEN
+    assert result.shown is not None
+    assert result.respelt is not None
+    assert result.shown.decided.words.startswith("DENY")
+    assert result.respelt.decided.words.startswith("ALLOW")
+    methods = [json.loads(each.json)["request"]["method"] for each in (result.shown, result.respelt)]
+    assert methods[0] != methods[1]
+    assert methods[0].upper() == methods[1].upper()
