@@ -18,6 +18,7 @@ from ca.errors import ClockError, StoreConflictError, StoreError, StoreUnavailab
 from ca.inventory import RevocationReason
 from ca.store import schema
 from ca.store.database import Database
+from ca.store.driver import Driver
 from ca.store.statements import ACKNOWLEDGE, APPEND_AUDIT, HOLDERS, INTEND, RELEASE, read_heads, write_heads
 
 __all__ = ["GATHER", "MOST", "Pending", "Refusal", "Transaction", "Work", "Writer"]
@@ -45,6 +46,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver = Driver(connection)
         self._rows: defaultdict[Table, list[dict[str, Any]]] = defaultdict(list)
         self._intents: list[tuple[object, ...]] = []
         self._marks: dict[str, int] = {}
@@ -151,7 +153,7 @@ class Transaction:
         if self._acknowledged:
             # In one order everywhere, as all rows that are changed.
             held = [(consumer, *told) for consumer, told in sorted(self._acknowledged.items())]
-            ACKNOWLEDGE.count(self._connection, held)
+            ACKNOWLEDGE.change(self._driver, held)
         if not self._events and self._latest is None:
             return
         clock, number, digest = self._kept_heads()
@@ -162,33 +164,32 @@ class Transaction:
             row = seal(head, event)
             rows.append(_audit_values(row))
             head = row.head
-        APPEND_AUDIT.count(self._connection, rows)
+        APPEND_AUDIT.change(self._driver, rows)
         if rows or latest != clock:
-            write_heads(self._connection, latest, head.number, head.hash)
+            write_heads(self._driver, latest, head.number, head.hash)
 
     def _kept_heads(self) -> tuple[int, int, bytes]:
         """The clock and the end of the audit, as this transaction found them; both are read at once."""
         if self._heads is None:
-            self._heads = read_heads(self._connection)
+            self._heads = read_heads(self._driver)
         return self._heads
 
     def _send(self) -> None:
         self._require_keys()
         intents, self._intents = self._intents, []
-        INTEND.count(self._connection, intents)
+        INTEND.change(self._driver, intents)
         for table, rows in self._rows.items():
             self._connection.execute(_APPEND[table], rows)
         self._rows.clear()
         marks, self._marks = list(self._marks.items()), {}
-        if RELEASE.count(self._connection, marks) != len(marks):
+        if RELEASE.change(self._driver, marks) != len(marks):
             # Which of them it was is seen when each is done by itself.
             raise _SpoiledError from _not_to_be_released(marks[0][0])
 
     def _require_keys(self) -> None:
         asked, self._keys = self._keys, {}
         self._known_keys.update(asked)
-        held = (row for result in HOLDERS.run(self._connection, [(key,) for key in asked]) for row in result)
-        for spki_sha256, spiffe_id, revoked_reason in map(tuple, held):
+        for spki_sha256, spiffe_id, revoked_reason in HOLDERS.ask(self._driver, [(key,) for key in asked]):
             key = bytes(spki_sha256)
             if spiffe_id != asked[key] or revoked_reason == RevocationReason.KEY_COMPROMISE.value:
                 # Which of them it was is seen when each is done by itself.
@@ -310,6 +311,7 @@ class Writer:
         if not timedelta(0) <= gather <= MAX_GATHER:
             raise ValueError(f"a commit may be put off by {MAX_GATHER} at most, not by {gather}")
         self._database = database
+        self._writing = database.writing()
         self._gather = gather.total_seconds()
         self._jobs: list[_Job] = []
         self._deliveries = _Deliveries()
@@ -356,6 +358,7 @@ class Writer:
                 self._enough.wait(self._gather)
             jobs = self._taken()
             if not jobs:
+                self._writing.close()
                 return
             together = len(jobs)
             self._deliveries.begin()
@@ -395,8 +398,8 @@ class Writer:
                     job.future.set_result(outcome)
 
     def _attempt(self, jobs: list[_Job]) -> list[object]:
-        with self._database.write() as connection, connection.begin() as begun:
-            transaction = Transaction(connection)
+        transaction = Transaction(self._writing.begin())
+        try:
             outcomes: list[object] = []
             for job in jobs:
                 before = transaction.writes
@@ -407,11 +410,15 @@ class Writer:
                         raise _SpoiledError from error
                     outcomes.append(Refusal(error))
             transaction.finish()
-            try:
-                begun.commit()
-            except SQLAlchemyError as error:
-                raise _CommitError from error
-            transaction.committed()
+        except BaseException:
+            self._writing.rollback()
+            raise
+        try:
+            self._writing.commit()
+        except SQLAlchemyError as error:
+            self._writing.rollback()
+            raise _CommitError from error
+        transaction.committed()
         return outcomes
 
     def _told(self, error: Exception) -> Exception:

@@ -1,7 +1,7 @@
-"""Statements that every certificate needs, ready for the driver: the rows of all that share a commit go out in one.
+"""Statements that every certificate needs, given to the driver as they are: the rows of all that share a commit go out in one.
 
-A library that makes statements takes longer over one than the database does, and each row that a driver sends by itself gives up the
-interpreter to the threads that answer requests, and waits to have it back.
+The library takes longer over a statement than the database does, and each row that is sent by itself gives up the interpreter to the
+threads that answer requests, and waits to have it back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.engine import CursorResult
-
+from ca.store.driver import Driver, Values
 from ca.store.schema import AUDIT_HEAD, CLOCK
 
 __all__ = [
@@ -27,34 +25,37 @@ __all__ = [
 
 _ROWS = "{rows}"
 _MOST = 64
-_PLACEHOLDER = {"sqlite": "?", "postgresql": "%s"}
 
 
 class ManyRows:
-    """A statement with `{rows}` in it, where as many times `row` stands as there are rows. Values are given by place, as `?`."""
+    """A statement with `{rows}` in it, where as many times `row` stands as there are rows."""
 
     def __init__(self, text: str, row: str) -> None:
         self._text = text
         self._row = row
 
-    def run(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> Iterator[CursorResult[Any]]:
-        """Do it for all `rows`, and give what came of each statement that this took. It is done as far as it is gone through."""
+    def change(self, driver: Driver, rows: Sequence[Values]) -> int:
+        """Do it for all `rows`, and say how many rows of the table it met."""
+        return sum(driver.change(statement, values) for statement, values in self._parts(driver, rows))
+
+    def ask(self, driver: Driver, rows: Sequence[Values]) -> Iterator[tuple[Any, ...]]:
+        """What is asked for, for all `rows`."""
+        for statement, values in self._parts(driver, rows):
+            yield from driver.rows(statement, values)
+
+    def _parts(self, driver: Driver, rows: Sequence[Values]) -> Iterator[tuple[str, Values]]:
         start = 0
         while start < len(rows):
             # By powers of two, so that there are few statements for a database to prepare.
             end = start + min(1 << ((len(rows) - start).bit_length() - 1), _MOST)
-            statement = _written(self._text, self._row, end - start, connection.dialect.name)
-            yield connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[start:end])))
+            statement = _written(self._text, self._row, end - start, driver.placeholder)
+            yield statement, tuple(chain.from_iterable(rows[start:end]))
             start = end
-
-    def count(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> int:
-        """Do it, and return how many rows of the table it met."""
-        return sum(result.rowcount for result in self.run(connection, rows))
 
 
 @lru_cache(maxsize=256)
-def _written(text: str, row: str, count: int, dialect: str) -> str:
-    return text.replace(_ROWS, ", ".join([row] * count)).replace("?", _PLACEHOLDER[dialect])
+def _written(text: str, row: str, count: int, placeholder: str) -> str:
+    return text.replace(_ROWS, ", ".join([row] * count)).replace("?", placeholder)
 
 
 INTEND = ManyRows(
@@ -86,14 +87,13 @@ _WRITE_HEADS = (
 )
 
 
-def read_heads(connection: Connection) -> tuple[int, int, bytes]:
+def read_heads(driver: Driver) -> tuple[int, int, bytes]:
     """The clock, the number of the audit's last row, and its hash."""
-    found = {name: (value, digest) for name, value, digest in connection.exec_driver_sql(_READ_HEADS)}
+    found = {name: (value, digest) for name, value, digest in driver.rows(_READ_HEADS)}
     number, digest = found[AUDIT_HEAD]
     return found[CLOCK][0], number, bytes(digest)
 
 
-def write_heads(connection: Connection, clock: int, number: int, digest: bytes) -> None:
+def write_heads(driver: Driver, clock: int, number: int, digest: bytes) -> None:
     """Set them."""
-    statement = _WRITE_HEADS.replace("?", _PLACEHOLDER[connection.dialect.name])
-    connection.exec_driver_sql(statement, (clock, number, digest))
+    driver.change(_WRITE_HEADS.replace("?", driver.placeholder), (clock, number, digest))
