@@ -23,8 +23,7 @@ from ca.store.statements import ACKNOWLEDGE, APPEND_AUDIT, HOLDERS, INTEND, RELE
 
 __all__ = ["GATHER", "MOST", "Pending", "Refusal", "Transaction", "Work", "Writer"]
 
-GATHER = timedelta(milliseconds=2)
-MAX_GATHER = timedelta(milliseconds=5)
+GATHER = MAX_GATHER = timedelta(milliseconds=5)
 MOST = 64
 """How many pieces of work a commit has at most."""
 
