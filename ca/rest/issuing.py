@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -11,8 +11,8 @@ from fastapi import Header, Request, Response
 from pydantic import AwareDatetime, Field
 
 from ca.attestation import Attestor, Caller
-from ca.csr import MAX_CSR, read_csr
-from ca.errors import CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
+from ca.csr import MAX_CSR, RequestedKey, read_csr
+from ca.errors import AttestationError, CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
 from ca.inventory import IssuedKind
 from ca.issuance import IssuedX509, Repeat
 from ca.jwt_svid import MAX_AUDIENCE
@@ -100,7 +100,7 @@ IdempotencyKey = Annotated[
         alias=_KEY,
         **_KEY_FORM,
         description="Who repeats a request under the same key within a day gets the same certificate. "
-        "A join token is used up by the first request, so it cannot be repeated.",
+        "A join token, which is used up by the first request, gets the same as well, and nothing else.",
     ),
 ]
 
@@ -109,6 +109,23 @@ def add_issuing(
     app: Application, office: Office, asking: Asking, *, before: Callable[[Request], None], problems: Problems
 ) -> None:
     """Both routes. To the first, which every workload asks again and again, there is a straight way."""
+
+    async def repeated(  # noqa: PLR0913, PLR0917  # all that a request may say
+        request: Request,
+        requested: RequestedKey,
+        wanted: SpiffeId | None,
+        ttl: timedelta | None,
+        repeat: Repeat,
+        at: datetime,
+    ) -> tuple[Caller, IssuedX509] | None:
+        """What was answered to a join token that is used up."""
+        try:
+            caller = await asking.again(request)
+            given = await office.issuance.repeated(caller, requested, at=at, spiffe_id=wanted, ttl=ttl, repeat=repeat)
+        except (AttestationError, NotEntitledError):
+            # It hears, and the audit says, what it would have without a key.
+            return None
+        return None if given is None else (caller, given)
 
     @app.post(
         _X509,
@@ -127,12 +144,17 @@ def add_issuing(
         requested = read_csr(asked.csr.encode())
         wanted = None if asked.spiffe_id is None else read_name(asked.spiffe_id)
         office.signing.now().require_authority(at)
-        caller = await asking.caller(request, at=at)
-        office.limits.issuing(caller)
-        async with _recorded(office, caller, IssuedKind.X509, wanted or requested.spiffe_id, at):
-            issued = await office.issuance.x509_svid(
-                caller, requested, at=at, spiffe_id=wanted, ttl=seconds(asked.ttl), repeat=repeat
-            )
+        # It may be that only its answer was lost.
+        found = None if repeat is None else await repeated(request, requested, wanted, seconds(asked.ttl), repeat, at)
+        if found is None:
+            caller = await asking.caller(request, at=at)
+            office.limits.issuing(caller)
+            async with _recorded(office, caller, IssuedKind.X509, wanted or requested.spiffe_id, at):
+                issued = await office.issuance.x509_svid(
+                    caller, requested, at=at, spiffe_id=wanted, ttl=seconds(asked.ttl), repeat=repeat
+                )
+        else:
+            caller, issued = found
         answer = _x509_answer(issued)
         _note_consumer(office, caller, issued, at)
         office.counters.issued(EDGE, IssuedKind.X509)

@@ -42,14 +42,15 @@ _AT_A_TIME = 1000
 class Answer:
     """What `caller` got for a request that it named `key`; whoever repeats the request gets the same.
 
-    `request_sha256` tells whether it is the same. `content` is kept in the clear for a day: never a secret, and so
-    never a token.
+    `request_sha256` tells whether it is the same. `content` is good until `ends`, and is kept in the clear for a day: never a
+    secret, and so never a token.
     """
 
     caller: str
     key: str
     request_sha256: bytes
     content: bytes
+    ends: datetime
 
 
 class Inventory:
@@ -105,7 +106,7 @@ class Inventory:
         return self._writer.submit(work)
 
     def complete_once(self, intent: Intent, answer: Answer, *, at: datetime) -> Pending[bytes]:
-        """`complete`, unless the same request was answered meanwhile: then it stays an intent. What is to be answered is returned.
+        """`complete`, unless the same request has an answer that is good still: then it stays an intent. What is to be answered is returned.
 
         Raises:
             StoreConflictError: as `complete`, or the key was used for another request.
@@ -126,7 +127,8 @@ class Inventory:
                     "key": answer.key,
                     "request_sha256": answer.request_sha256,
                     "answer": answer.content,
-                    "given": at,
+                    # What has expired is answered to nobody.
+                    "given": min(at, answer.ends - ANSWERS_LAST),
                 },
             )
             transaction.audit(_issue_event(intent, at))
@@ -135,7 +137,7 @@ class Inventory:
         return self._writer.submit(work)
 
     def recall(self, caller: str, key: str, request_sha256: bytes, *, at: datetime) -> bytes | None:
-        """What the same request was answered within a day; `None` if it was not.
+        """What the same request was answered within a day, and is good still; `None` if it was not.
 
         Raises:
             StoreConflictError: the key was used for another request.

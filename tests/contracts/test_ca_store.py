@@ -597,8 +597,10 @@ def test_a_clock_that_went_back_issues_nothing(url: str, store: Store) -> None:
 # Answers that are repeated
 
 
-def answer(key: str = "k1", content: bytes = b"chain", request: bytes = b"r" * 32) -> Answer:
-    return Answer("caller", key, request, content)
+def answer(
+    key: str = "k1", content: bytes = b"chain", request: bytes = b"r" * 32, ends: datetime = AT + 9 * DAY
+) -> Answer:
+    return Answer("caller", key, request, content, ends)
 
 
 def test_a_repeated_request_gets_the_same_answer_for_a_day(store: Store) -> None:
@@ -614,6 +616,17 @@ def test_a_repeated_request_gets_the_same_answer_for_a_day(store: Store) -> None
     later = intent(at=AT + DAY)
     store.inventory.intend(later, at=AT + DAY).result()
     assert store.inventory.complete_once(later, answer(content=b"new"), at=AT + DAY).result() == b"new"
+
+
+def test_an_answer_that_has_expired_is_not_repeated(store: Store) -> None:
+    what = intent()
+    store.inventory.intend(what, at=AT).result()
+    store.inventory.complete_once(what, answer(ends=AT + HOUR), at=AT).result()
+    assert store.inventory.recall("caller", "k1", b"r" * 32, at=AT + HOUR - timedelta(seconds=1)) == b"chain"
+    assert store.inventory.recall("caller", "k1", b"r" * 32, at=AT + HOUR) is None
+    later = intent(at=AT + HOUR)
+    store.inventory.intend(later, at=AT + HOUR).result()
+    assert store.inventory.complete_once(later, answer(content=b"new"), at=AT + HOUR).result() == b"new"
 
 
 def test_requests_of_one_key_at_the_same_time_release_one_certificate(url: str, store: Store) -> None:
