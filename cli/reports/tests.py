@@ -72,9 +72,10 @@ def _text(report: Report) -> bytes:
 def _details(failed: Failed) -> Iterator[str]:
     """All there is to say about a case that failed, a line each."""
     yield from failed.problems
-    yield failed.answer.headline
+    if failed.answer.headline:
+        yield failed.answer.headline
     yield from (f"  {label:<10}  {text}" for label, text in failed.answer.lines)
-    yield f"as {failed.caller}, in the test at {failed.span}"
+    yield f"as {failed.caller}, in the test at {failed.span}" if failed.caller else f"in the test at {failed.span}"
     if failed.curl is not None:
         yield failed.curl
     for through in failed.through:

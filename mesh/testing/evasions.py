@@ -52,7 +52,7 @@ class Evading:
             return
         facts = case.asked.attributes
         written = as_sent(replace(facts, path=case.target))
-        tried: set[str] = set()
+        tried: set[object] = set()
         versions = HttpVersion if facts.protocol is Protocol.HTTP else (HttpVersion.HTTP_1,)
         bases = [
             base for base in (replace(written, version=version) for version in versions) if self._denied(base, case)
@@ -61,12 +61,12 @@ class Evading:
             if (evaded := self._first(kind, bases, case, tried)) is not None:
                 yield evaded
 
-    def _first(self, kind: str, bases: Sequence[Sent], case: Case, tried: set[str]) -> Evaded | None:
+    def _first(self, kind: str, bases: Sequence[Sent], case: Case, tried: set[object]) -> Evaded | None:
         known = self._known_of(case)
         for base in bases:
             for sent in KINDS[kind](base, known):
                 seen = self._seen(sent, base, case)
-                if seen is None or (sight := repr(seen)) in tried:
+                if seen is None or (sight := _sight(seen)) in tried:
                     continue
                 tried.add(sight)
                 self.tried += 1
@@ -102,3 +102,8 @@ class Evading:
         if (known := self._known.get(to)) is None:
             known = self._known[to] = Known.of(suite.applying(case.place))
         return known
+
+
+def _sight(seen: Attributes) -> object:
+    """What of the facts is the client's to write."""
+    return seen.method, seen.path, seen.host, seen.remote_ip, seen.sni, tuple(seen.headers.items())

@@ -1,7 +1,7 @@
 """Results: what came of a suite, as plain data that every report is written from."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -13,6 +13,7 @@ from mesh.snapshot import Snapshot
 from mesh.testing.coverage import Coverage, Covering, shortfalls
 from mesh.testing.curl import curl_of
 from mesh.testing.evasions import Evaded, Evading, kinds_of
+from mesh.testing.recorded import replay_test
 from mesh.testing.running import Case, Outcome, Running
 from mesh.testing.sent import Sent, as_sent
 from mesh.testing.suites import Suite
@@ -35,7 +36,8 @@ class Through:
 class Failed:
     """A case that did not go as expected. `problems` are sentences, `span` is the place of its test.
 
-    `answer` says why it is decided so: the verdict, and lines behind labels. `curl` is none for what is no HTTP request.
+    `answer` says why it is decided so: the verdict, and lines behind labels. `curl` is none for what is no HTTP request. Nobody is
+    its `caller` where traffic was replayed.
     """
 
     name: str
@@ -108,6 +110,12 @@ def run_suite(
             failed.append(_failed(running, outcome, through))
         elif Wanted.NAMES in wanted:
             passed.append(case.name)
+    for name, recorded in _recorded(running, chosen, sections):
+        count += 1
+        if recorded is not None:
+            failed.append(recorded)
+        elif Wanted.NAMES in wanted:
+            passed.append(name)
     coverage = None if covering is None else covering.coverage()
     return Result(
         file=suite.tests.file,
@@ -119,6 +127,19 @@ def run_suite(
         coverage=coverage,
         shortfalls=() if coverage is None or sections is not None else shortfalls(coverage, gate),
     )
+
+
+def _recorded(
+    running: Running, chosen: Callable[[str], bool] | None, sections: range | None
+) -> Iterator[tuple[str, Failed | None]]:
+    """The tests of recorded traffic by their names, each with how it failed, if it did."""
+    suite = running.suite
+    for test, check in running.recordings(sections):
+        name = f"{suite.tests.file}::{test.name}[{check.path.text}]"
+        if chosen is None or chosen(name):
+            problems, answer = replay_test(suite, test, check, at=running.at)
+            failed = Failed(name=name, span=test.span, caller="", problems=problems, answer=answer)
+            yield name, failed if problems else None
 
 
 def _failed(running: Running, outcome: Outcome, through: tuple[Evaded, ...]) -> Failed:

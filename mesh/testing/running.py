@@ -18,7 +18,7 @@ from mesh.deciding import Offline, TreeDecides, decide, refused_path
 from mesh.explaining import Explained, explain_document
 from mesh.testing.suites import Place, Suite
 from mesh.testing.tokens import Bearing, ThrowAwayKey, bearing
-from parser.policy_tests import Caller, Expectation, PolicyTest, Request
+from parser.policy_tests import Caller, Expectation, LogCheck, PolicyTest, Request
 from parser.request import RequestDocument
 
 __all__ = ["Case", "Outcome", "Running", "reason_of"]
@@ -73,7 +73,7 @@ class Running:
             if caller.token is not None
         }
         """What the callers show who have a token."""
-        self._at = at if suite.tests.now is None else suite.tests.now
+        self.at = at if suite.tests.now is None else suite.tests.now
         self._key_sets = key.keys(suite.snapshot.jwt_rules()).key_set
         self._remembered = VerifiedTokens()
         # What `because` demands can be told by the action of its policy.
@@ -85,12 +85,23 @@ class Running:
         `sections` are those whose cases are wanted: each test is one, and after them each entry of `complete`.
         """
         tests, complete = self.suite.tests.tests, self.suite.tests.complete
-        for section in range(len(tests) + len(complete)) if sections is None else sections:
+        for section in self._every(sections):
             if section < len(tests):
                 yield from self._cases(tests[section])
             else:
                 asked = complete[section - len(tests)]
                 yield from self._completing(asked.workload.text, asked.callers)
+
+    def recordings(self, sections: range | None = None) -> Iterator[tuple[PolicyTest, LogCheck]]:
+        """The tests of recorded traffic, of these sections as in `cases`."""
+        tests = self.suite.tests.tests
+        for section in self._every(sections):
+            if section < len(tests) and (check := tests[section].log) is not None:
+                yield tests[section], check
+
+    def _every(self, sections: range | None) -> range:
+        tests, complete = self.suite.tests.tests, self.suite.tests.complete
+        return range(len(tests) + len(complete)) if sections is None else sections
 
     def outcome(self, case: Case, tree_decides: TreeDecides = DecisionTree.decide) -> Outcome:
         """What comes of a case. `tree_decides` is for who wants to see what the tree is asked."""
@@ -122,7 +133,7 @@ class Running:
         destination, option = place.destination, suite.snapshot.config.path_normalization
         rules = suite.snapshot.guard(place.workload, place.service).jwt_rules
         offline = Offline(
-            at=self._at,
+            at=self.at,
             key_sets=self._key_sets,
             allowed_by=frozenset(provider.text for provider in test.allowed_by),
             remembered=self._remembered,

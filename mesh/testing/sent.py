@@ -88,9 +88,9 @@ def as_seen(sent: Sent, facts: Attributes, config: MeshConfig, proxy: ProxyKind)
         Refused: They see nothing of it.
     """
     # tls_inspector lowers the server name for RBAC.
-    facts = replace(facts, protocol=sent.protocol, sni=sent.sni and ascii_lower(sent.sni))
+    sni = sent.sni and ascii_lower(sent.sni)
     if sent.protocol is Protocol.TCP:
-        return facts
+        return replace(facts, protocol=sent.protocol, sni=sni)
     host, target = _host_and_target(sent)
     headers = _headers(sent)
     forwarded = headers.get(FORWARDED_FOR, ())
@@ -100,6 +100,8 @@ def as_seen(sent: Sent, facts: Attributes, config: MeshConfig, proxy: ProxyKind)
         headers[FORWARDED_FOR] = (",".join(hops),)
     return replace(
         facts,
+        protocol=sent.protocol,
+        sni=sni,
         method=_method(sent),
         path=_path(target, config.path_normalization, sent.version),
         host=host,

@@ -46,12 +46,14 @@ class Place:
 class Suite:
     """What is to be run. `places` has the workload of every test by the name that the file gives it.
 
-    `routes` are those of the API that the file wants to be tested. `files` are those that it was made from.
+    Paths in it are relative to `directory`. `routes` are those of the API that the file wants to be tested. `files` are those
+    that it was made from.
     """
 
     tests: PolicyTests
     snapshot: Snapshot
     places: Mapping[str, Place]
+    directory: Path
     routes: tuple[Route, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -95,7 +97,7 @@ class Loading:
             config=config,
             revision="tested",
         )
-        wrong = list(_mistakes(tests, snapshot))
+        wrong = list(_mistakes(tests, snapshot, directory))
         if wrong:
             raise PolicySyntaxError(wrong)
         names = {each.to.text for each in tests.tests} | {each.workload.text for each in tests.complete}
@@ -104,6 +106,7 @@ class Loading:
             tests=tests,
             snapshot=snapshot,
             places=places,
+            directory=directory,
             routes=_routes(tests, directory),
             files=paths,
         )
@@ -145,18 +148,17 @@ def _place(to: str, tests: PolicyTests, snapshot: Snapshot) -> Place:
 # What is not there ------------------------------------------------------------------------------------------------------
 
 
-def _mistakes(tests: PolicyTests, snapshot: Snapshot) -> Iterator[Diagnostic]:
+def _mistakes(tests: PolicyTests, snapshot: Snapshot, directory: Path) -> Iterator[Diagnostic]:
     """What the file names and the mesh does not have."""
     policies = {policy.id: policy for policy in snapshot.policies}
     providers = {provider.name for provider in snapshot.config.extension_providers}
     for to in [*(test.to for test in tests.tests if test.to.text), *(each.workload for each in tests.complete)]:
         yield from _unknown_workload(to, tests, snapshot)
     for test in tests.tests:
-        if test.log is not None:
-            help_ = "remove this test"
-            yield Diagnostic(
-                "bad-test", "recorded traffic is not replayed in tests yet", test.log.path.span, help=help_
-            )
+        if test.log is not None and not (directory / test.log.path.text).is_file():
+            help_ = f"it is looked for from {directory}"
+            message = f"there is no file {quoted(test.log.path.text)}"
+            yield Diagnostic("no-such-file", message, test.log.path.span, help=help_)
         expected = None if test.expect is None else test.expect.nearest
         for rule in filter(None, (test.because, expected)):
             yield from _unknown_rule(rule, policies)

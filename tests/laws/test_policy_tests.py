@@ -110,7 +110,7 @@ def suite_of(policies: tuple[Policy, ...], trust_domains: tuple[str, ...]) -> Su
     test = PolicyTest(name="t", to=Written("shop/api", NOWHERE), span=NOWHERE)
     tests = PolicyTests(file="t", policies=(), mesh=MeshGiven(), workloads={}, callers={}, now=None, tests=(test,))
     snapshot = Snapshot(policies=distinct, workloads=(WORKLOAD,), config=config, revision="r")
-    return Suite(tests=tests, snapshot=snapshot, places={"shop/api": At(WORKLOAD)})
+    return Suite(tests=tests, snapshot=snapshot, places={"shop/api": At(WORKLOAD)}, directory=SHOP)
 
 
 def case_of(suite: Suite) -> Case:
