@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, diff, explain, format, lint, prove, serve, show, test  # noqa: A004  # the verb
+from cli.commands import ca, check, demo, diff, explain, format, lint, prove, replay, serve, show, test  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -20,6 +20,7 @@ COMMANDS: tuple[Command | Group, ...] = (
     explain.COMMAND,
     lint.COMMAND,
     test.COMMAND,
+    replay.COMMAND,
     prove.COMMAND,
     diff.COMMAND,
     show.COMMAND,

@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -290,7 +290,7 @@ class _Reader:
         tests = tuple(self._tests(node, fields.get("tests"), callers))
         policies = self._names(fields.get("policies"), "policies")
         if not policies and self._problems.errors == before:
-            self._wrong(node, "`policies` is missing", "name the manifests: `policies: [../policies]`")
+            self._lacks(node, _FILE, "`policies` is missing", "name the manifests: `policies: [../policies]`")
         now = None if "now" not in fields else self._moment(fields["now"], "now")
         self._require_now(callers, now)
         return PolicyTests(
@@ -307,6 +307,11 @@ class _Reader:
 
     def _wrong(self, node: Node, message: str, help: str) -> None:  # noqa: A002  # the word of Diagnostic
         self._problems.error("bad-test", message, node.span, help=help)
+
+    def _lacks(self, node: Node, known: Collection[str], message: str, help: str) -> None:  # noqa: A002  # as above
+        """Say what a mapping lacks, unless a key in it may be what is meant."""
+        if isinstance(node, MappingNode) and node.entries.keys() <= set(known):
+            self._wrong(node, message, help)
 
     # Mesh and workloads -----------------------------------------------------------------------------------------------
 
@@ -380,17 +385,17 @@ class _Reader:
         return {name: self._connected(name, entries, read) for name in read}
 
     def _caller(self, name: str, node: Node) -> Caller:
-        before = self._problems.errors
         fields = self._decoder.fields(node, f"callers.{name}", _CALLER)
         given = [key for key in _CONNECTION_OF_CALLER if key in fields]
         if "plaintext" in given and not self._decoder.boolean(fields["plaintext"], "plaintext"):
             given.remove("plaintext")
-        if len(given) != 1 and isinstance(node, MappingNode) and self._problems.errors == before:
+        if len(given) != 1:
             said = (
                 f"says by {' and '.join(f'`{key}`' for key in given)} who it is" if given else "does not say who it is"
             )
-            self._wrong(
+            self._lacks(
                 node,
+                _CALLER,
                 f"caller {quoted(name)} {said}",
                 "give one of `serviceAccount`, `spiffe`, `via` (as another caller does) and `plaintext: true`",
             )
@@ -521,7 +526,7 @@ class _Reader:
     def _test(self, node: MappingNode, fields: Mapping[str, Node], callers: Mapping[str, Caller]) -> PolicyTest:
         for required in ("name", "to"):
             if required not in fields and not (required == "to" and "log" in fields):
-                self._wrong(node, f"this test has no `{required}`", _REQUIRED[required])
+                self._lacks(node, _TEST, f"this test has no `{required}`", _REQUIRED[required])
         name = self._decoder.text(fields.get("name"), "name")
         to = self._written(fields["to"], "to") if "to" in fields else Written("", node.span)
         if "log" in fields:
@@ -535,7 +540,7 @@ class _Reader:
         if ("allow" in fields) is ("expect" in fields):
             both = "both `allow` and `expect` say" if "allow" in fields else "neither `allow` nor `expect` says"
             help_ = "keep one of them" if "allow" in fields else "write `allow: []` if nobody may"
-            self._wrong(node, f"{both} what must come of this test", help_)
+            self._lacks(node, _TEST, f"{both} what must come of this test", help_)
         evasions, spared = self._evasions(fields.get("evasions"))
         return PolicyTest(
             name=name,
@@ -565,8 +570,9 @@ class _Reader:
         if not isinstance(node, MappingNode):
             return self._names(node, "evasions"), ()
         fields = self._decoder.fields(node, "evasions", ("except",))
-        if "except" not in fields and not self._decoder.broken(node):
-            self._wrong(node, "this spares no evasion", f"write `evasions: {ALL}`, or name some: `{{except: […]}}`")
+        if "except" not in fields:
+            help_ = f"write `evasions: {ALL}`, or name some: `{{except: […]}}`"
+            self._lacks(node, ("except",), "this spares no evasion", help_)
         return (Written(ALL, node.span),), self._names(fields.get("except"), "except")
 
     def _chosen(
@@ -630,7 +636,9 @@ class _Reader:
         path = self._written(fields["log"], "log")
         expect = fields.get("expect")
         if expect is None:
-            self._wrong(node, "this test does not say what may become of the traffic", "write `expect: unchanged`")
+            self._lacks(
+                node, _TEST, "this test does not say what may become of the traffic", "write `expect: unchanged`"
+            )
         elif isinstance(expect, Scalar):
             self._decoder.choice(expect, "expect", ("unchanged",))
         else:
@@ -658,7 +666,7 @@ class _Reader:
         given = {*base, *axes}
         if missing := [key for key in ("method", "path") if key not in given]:
             what = "has no request" if not given else f"has no `{missing[0]}` in its request"
-            self._wrong(node, f"this test {what}", "write `request: GET /path`, or a `matrix`")
+            self._lacks(node, _TEST, f"this test {what}", "write `request: GET /path`, or a `matrix`")
             return ()
         if (count := prod(map(len, axes.values()))) > MAX_REQUESTS:
             self._wrong(fields["matrix"], f"the matrix comes to {count:,} requests", f"the limit is {MAX_REQUESTS:,}")
