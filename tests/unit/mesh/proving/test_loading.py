@@ -12,6 +12,8 @@ from mesh.errors import InvalidManifestsError
 from mesh.proving.loading import load_claims
 from mesh.proving.proofs import Status
 from mesh.proving.results import run_claims
+from mesh.testing.results import run_suite
+from mesh.testing.suites import Loading
 from parser.diagnostics import Diagnostic, PolicySyntaxError
 from parser.excerpt import excerpt
 
@@ -239,3 +241,37 @@ def test_a_request_that_is_allowed_as_it_is_spelt_otherwise_is_shown_both_ways(t
     methods = [json.loads(each.json)["request"]["method"] for each in (result.shown, result.respelt)]
     assert methods[0] != methods[1]
     assert methods[0].upper() == methods[1].upper()
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "never: {from: {principals: [cluster.local/ns/shop/sa/web]}, to: {workload: shop/api}}",
+        "always: {to: {workload: shop/api, methods: [POST], hosts: [shop.example.com]}}",
+        "only: {from: {plaintext: true}, to: {workload: shop/api, methods: [GET], when: [{key: 'request.headers[x-role]', values: [a]}]}}",
+        "same-as: {baseline: old}",
+        "no-new-access: {baseline: old}",
+        "stable-under: [method-case]",
+    ],
+)
+def test_the_policy_test_that_is_shown_fails(tmp_path: Path, claim: str) -> None:
+    (tmp_path / "p.yaml").write_text(POLICIES)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "p.yaml").write_text(POLICIES.replace("GET", "PUT"))
+    if "stable" in claim:
+        (tmp_path / "p.yaml").write_text(POLICIES + DENY_DELETE)
+    (result,) = run_claims([load_claims("x", f"{HEAD}- {{id: A, {claim}}}".encode(), directory=tmp_path)])[0].results
+    assert result.status is Status.BROKEN
+    assert result.test is not None
+    suite = Loading().load("t", result.test.encode(), directory=tmp_path)
+    ran = run_suite(suite, at=0, wanted=frozenset())
+    assert (ran.cases, len(ran.failed)) == (1, 1), result.test
+
+
+def test_where_no_workloads_are_declared_the_policy_test_declares_one(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICIES.partition("---")[2])
+    text = never("{from: {principals: [cluster.local/ns/shop/sa/web]}, to: {workload: shop/app=api}}")
+    (result,) = run_claims([load_claims("x", text.encode(), directory=tmp_path)])[0].results
+    assert result.test is not None
+    suite = Loading().load("t", result.test.encode(), directory=tmp_path)
+    assert len(run_suite(suite, at=0, wanted=frozenset()).failed) == 1
