@@ -17,7 +17,7 @@ from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.predicates import Predicate
 from mesh.questions import decide_again
 
-__all__ = ["Contradiction", "Ground", "Shared", "Witness"]
+__all__ = ["Contradiction", "Ground", "Shared", "Witness", "weaker"]
 
 
 class Contradiction(Exception):  # noqa: N818  # a fault of ours, which must not be told as an answer
@@ -31,6 +31,11 @@ class Witness:
     case: Case
     decision: Decision
     before: Decision | None = None
+
+
+def weaker(one: PathNormalization, other: PathNormalization) -> PathNormalization:
+    """Of two ways to normalize, the one that leaves more paths."""
+    return min(one, other, key=list(PathNormalization).index)
 
 
 class Shared:
@@ -47,6 +52,8 @@ class Shared:
         self.space = Space(protocol, normalization=normalization, issuers=issuers, callers=callers)
         self.accesses = Accesses(self.space)
         self.identified: int = self.space.literal(IDENTIFIED)
+        self.said: dict[object, int] = {}
+        """The literals of what claims say, by that."""
         self.among: tuple[int, ...] = tuple(self._among(assumed))
         """What holds of every request."""
 
@@ -110,10 +117,15 @@ class Ground:
         """What a rule that says this matches. On TCP, where nobody asks for a path, it is nothing if it names one."""
         if (source, operation, conditions) == (Source(), Operation(), ()):
             return TRUE
+        # Of many workloads the same is asked.
+        key = (source, operation, conditions, self._reading, self._new.trust_domains)
+        if (known := self.shared.said.get(key)) is not None:
+            return known
         rule = Rule(sources=(source,), operations=(operation,), conditions=conditions)
         policy = Policy(namespace="", name="", action=Action.ALLOW, rules=(rule,))
         found = self._accesses.rules([policy], self._new.trust_domains, self._reading)
-        return found[0].literal if found else FALSE
+        said = self.shared.said[key] = found[0].literal if found else FALSE
+        return said
 
     def find(self, *literals: int) -> Witness | None:
         """A request for which all of `literals` hold, as simple as can be, decided again; nothing if there is none.
