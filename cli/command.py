@@ -35,13 +35,14 @@ class UsageError(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb: its name, one line about it, the options it takes, and what it does."""
+    """A verb: its name, one line about it, the options it takes, what it does, and what stands at the end of its help."""
 
     name: str
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], ExitCode]
     description: str = ""
+    epilog: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

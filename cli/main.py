@@ -100,6 +100,7 @@ def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Gro
             command.name,
             help=command.summary,
             description=command.description or f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=command.epilog if isinstance(command, Command) else None,
         )
         match command:
             case Command():

@@ -275,6 +275,9 @@ def _destination(snapshot: Snapshot, subject: Subject) -> Destination:
 # Folding: what is the same is shown once -------------------------------------------------------------------------------
 
 
+_ORDER = (CallerKind.ACCOUNT, CallerKind.PATTERN, CallerKind.TOKEN, CallerKind.OTHER, CallerKind.PLAINTEXT)
+
+
 def _folded(
     some: tuple[Subject, ...], groups: Sequence[Sequence[Caller]], rows: Sequence[tuple[Route, Sequence[Cell]]]
 ) -> Matrix:
@@ -286,6 +289,8 @@ def _folded(
             columns.append((list(group), column))
         else:
             same[0].extend(group)
+    # Who is somebody stands before who is anybody.
+    columns.sort(key=lambda column: max(_ORDER.index(caller.kind) for caller in column[0]))
     kept: list[tuple[Route, tuple[Cell, ...]]] = []
     for number, (route, _) in enumerate(rows):
         cells = tuple(column[number] for _, column in columns)

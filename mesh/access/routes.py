@@ -37,7 +37,7 @@ class Route:
         if self.protocol is Protocol.TCP:
             return f"TCP{port}"
         rest = "other" if self.methods else "any"
-        return f"{rest if self.others else ','.join(self.methods)} {self.path or '(any other path)'}{port}"
+        return f"{rest if self.others else ','.join(self.methods)} {self.path or '(other paths)'}{port}"
 
 
 def patterns(rules: Iterable[LoweredRule], attribute: Attribute) -> list[Matcher]:
