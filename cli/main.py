@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, format, lint, serve, show  # noqa: A004  # the verb
+from cli.commands import ca, check, demo, explain, format, lint, serve, show  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main", "run"]
 COMMANDS: tuple[Command | Group, ...] = (
     serve.COMMAND,
     check.COMMAND,
+    explain.COMMAND,
     lint.COMMAND,
     show.COMMAND,
     format.COMMAND,

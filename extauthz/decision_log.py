@@ -7,13 +7,10 @@ from typing import BinaryIO
 import orjson
 
 from authz.attributes import Attributes, Protocol
+from authz.secrecy import MASK, SECRET_HEADERS
 from extauthz.wire import Destination
 
 __all__ = ["DecisionLog", "request_document"]
-
-# What a policy compares may still be a secret; that it was there is all that the log says of it.
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-forwarded-client-cert"})
-_MASK = "***"
 
 
 class DecisionLog:
@@ -59,7 +56,7 @@ def request_document(destination: Destination, attributes: Attributes, consulted
     )
     if attributes.protocol is Protocol.HTTP:
         headers = {
-            name: [_MASK] * len(values) if name in _SECRET_HEADERS else [_readable(value) for value in values]
+            name: [MASK] * len(values) if name in SECRET_HEADERS else [_readable(value) for value in values]
             for name, values in attributes.headers.items()
             if name in consulted
         }

@@ -10,7 +10,8 @@ from authz.analysis.access import Guarding
 from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
-from mesh.proving.ground import Ground, Witness
+from authz.mesh_config import PathNormalization
+from mesh.proving.ground import Ground, Shared, Witness
 from mesh.proving.proofs import NOBODY
 from mesh.proving.subjects import Subject, subjects
 from mesh.questions import guarding_of
@@ -73,10 +74,13 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
         if subject is not None:
             groups[both].append(subject)
             guardings.setdefault(both, (_guarding(old, was), _guarding(new, now)))
+    # Of two ways to normalize, what the weaker leaves is more.
+    options = [snapshot.config.path_normalization for snapshot in (old, new)]
+    normalization = min(options, key=list(PathNormalization).index)
     differences: list[Difference] = []
     same: list[Subject] = []
     for key, group in groups.items():
-        found = list(_differences(*guardings[key], group, new, assumed))
+        found = list(_differences(*guardings[key], group, normalization, assumed))
         differences += found
         same += [] if found else group
     return Comparison(
@@ -101,10 +105,11 @@ def _guarding(snapshot: Snapshot, subject: Subject | None) -> Guarding:
 
 
 def _differences(
-    old: Guarding, new: Guarding, group: Sequence[Subject], snapshot: Snapshot, assumed: Assumed
+    old: Guarding, new: Guarding, group: Sequence[Subject], normalization: PathNormalization, assumed: Assumed
 ) -> Iterator[Difference]:
     for protocol in Protocol:
-        ground = Ground(new, protocol, normalization=snapshot.config.path_normalization, assumed=assumed, old=old)
+        shared = Shared(protocol, normalization=normalization, issuers=(*new.issuers, *old.issuers), assumed=assumed)
+        ground = Ground(shared, new, old=old)
         if ground.old is None:
             continue
         for change, there, elsewhere in (

@@ -19,10 +19,12 @@ from parser.request import RequestDocument
 __all__ = [
     "Offline",
     "TreeDecides",
+    "as_seen",
     "decide",
     "decide_as_sent",
     "decision_document",
     "destination_of",
+    "only_port",
     "refused_at_port",
     "unasked",
     "unauthenticated",
@@ -68,8 +70,8 @@ def decide(
     guard = snapshot.guard(workload, document.destination.service)
     attributes = document.attributes
     port, identities, claims = attributes.destination_port, attributes.identities, attributes.claims
-    if port is None and len(workload.ports) == 1:
-        port = workload.ports[0]
+    if port is None:
+        port = only_port(workload)
     mode = guard.mode(port)
     if not identities and mode.mode is _STRICT:
         return _plaintext(mode)
@@ -95,6 +97,11 @@ def decide(
         except UnauthenticatedError as error:
             return unauthenticated(error)
     return tree_decides(guard.tree, attributes, allowed_by=providers)
+
+
+def only_port(workload: Workload) -> int | None:
+    """The port that a request is for if it does not say; none where the workload has several."""
+    return workload.ports[0] if len(workload.ports) == 1 else None
 
 
 def _with(
@@ -165,12 +172,24 @@ def _denied(reason: str, denial: Denial = RBAC_DENIAL) -> Decision:
 
 
 def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Decision:
-    """As `decide`, for a request as the client sent it: what the proxy makes of its path and of its address comes first.
-
-    A path that the proxy refuses is denied with its 400. The remote address is found in `x-forwarded-for` as the destination's
-    kind of proxy does it.
+    """As `decide`, for a request as the client sent it. A path that the proxy refuses is denied with its 400.
 
     Raises:
+        UnknownWorkloadError: As `decide`.
+    """
+    try:
+        return decide(snapshot, as_seen(snapshot, document), offline)
+    except RefusedPathError as error:
+        return _denied(str(error), Denial(400, b""))
+
+
+def as_seen(snapshot: Snapshot, document: RequestDocument) -> RequestDocument:
+    """What the proxy makes of a request as the client sent it: of its path, and of its address.
+
+    The remote address is found in `x-forwarded-for` as the destination's kind of proxy does it.
+
+    Raises:
+        RefusedPathError: The proxy refuses the path.
         UnknownWorkloadError: As `decide`.
     """
     attributes = document.attributes
@@ -179,12 +198,8 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offli
     if (forwarded_for := attributes.headers.get("x-forwarded-for")) is not None:
         proxy = destination_of(snapshot, document).proxy
         remote = remote_address(forwarded_for, attributes.source_ip, proxy, trusted_proxies=config.trusted_proxies)
-    try:
-        path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
-    except RefusedPathError as error:
-        return _denied(str(error), Denial(400, b""))
-    as_seen = replace(attributes, path=path, remote_ip=remote)
-    return decide(snapshot, replace(document, attributes=as_seen), offline)
+    path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
+    return replace(document, attributes=replace(attributes, path=path, remote_ip=remote))
 
 
 def destination_of(snapshot: Snapshot, document: RequestDocument) -> Workload:

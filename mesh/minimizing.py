@@ -9,7 +9,7 @@ from authz.attributes import Protocol
 from authz.invariants import Assumed
 from authz.model import Action, Policy, Rule
 from authz.span import Path
-from mesh.proving.ground import Ground
+from mesh.proving.ground import Ground, Shared
 from mesh.proving.subjects import alike, subjects
 from mesh.snapshot import Snapshot
 
@@ -123,13 +123,13 @@ class _Minimizer:
     def _same(self, before: Sequence[Guarding], policy: Policy, trial: Policy) -> bool:
         for guarding in before:
             for protocol in Protocol:
-                ground = Ground(
-                    _with(guarding, policy, trial),
+                shared = Shared(
                     protocol,
                     normalization=self._snapshot.config.path_normalization,
+                    issuers=guarding.issuers,
                     assumed=Assumed(),
-                    old=guarding,
                 )
+                ground = Ground(shared, _with(guarding, policy, trial), old=guarding)
                 old = ground.old
                 if old is None:
                     continue
@@ -157,7 +157,8 @@ def _smaller(rule: _Rule) -> Iterator[tuple[_Rule, Path, str]]:
         for at, index in reversed(list(enumerate(places))):
             if len(parts) > 1:
                 changes: dict[str, Any] = {name: _except(parts, at)}
-                smaller = replace(rule, rule=replace(rule.rule, **changes), **{name: _except(places, at)})
+                where: dict[str, Any] = {name: _except(places, at)}
+                smaller = replace(rule, rule=replace(rule.rule, **changes), **where)
                 yield smaller, (*base, word, index), "entry"
             for less, path, text in _fewer(parts[at]):
                 changed = (*parts[:at], less, *parts[at + 1 :])

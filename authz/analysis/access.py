@@ -16,7 +16,7 @@ from authz.model import Action, Policy
 from authz.peer_authentication import MtlsMode, PortMode
 from authz.predicates import LoweredRule, Part, Predicate, PredicateTable
 
-__all__ = ["IDENTIFIED", "TOKEN", "Access", "Accesses", "Guarding", "LiteralRule"]
+__all__ = ["IDENTIFIED", "TOKEN", "Access", "Accesses", "Guarding", "LiteralRule", "Reading"]
 
 IDENTIFIED = Predicate(Attribute("source.principal"), Present())
 """That the caller shows an identity."""
@@ -27,6 +27,7 @@ _ISSUER = Attribute("request.auth.claims", ("iss",))
 TOKEN = Predicate(_ISSUER, Exists())
 """That the caller shows a token, for none is without an issuer."""
 _OF_TOKENS = "request.auth."
+_OF_IDENTITIES = frozenset({"source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +72,43 @@ class Access:
     closed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where rules see a token (`taken`), and an identity (`shown`), if the caller has one; literals both."""
+
+    taken: int
+    shown: int
+
+    def of(self, attribute: Attribute) -> int:
+        """Where they see the values of `attribute`."""
+        if attribute.key.startswith(_OF_TOKENS):
+            return self.taken
+        return self.shown if attribute.key in _OF_IDENTITIES else TRUE
+
+
 class Accesses:
     """Writes what is allowed into one space; rules that say the same have one literal."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._tables: dict[tuple[str, ...], PredicateTable] = {}
-        self._parts: dict[tuple[Part, int], int] = {}
+        self._parts: dict[tuple[Part, Reading], int] = {}
 
     def of(self, guarding: Guarding) -> Access:
         """What is allowed before a workload. The space must not be settled yet."""
         all_of, any_of = self._space.circuit.all_of, self._space.circuit.any_of
-        taken = self.taken(guarding.issuers)
+        strict, disabled = self._ports(guarding.modes)
+        reading = Reading(taken=self.taken(guarding.issuers), shown=-disabled)
         rules = {
             action: self.rules(
                 # A dry run of CUSTOM is enforced, as in Istio.
                 [p for p in guarding.policies if p.action is action and (action is Action.CUSTOM or not p.dry_run)],
                 guarding.trust_domains,
-                taken=taken,
+                reading,
             )
             for action in (Action.CUSTOM, Action.DENY, Action.ALLOW)
         }
-        refused = self._refused(guarding.modes)
+        refused = all_of((strict, -self._space.literal(IDENTIFIED)))
         unpassed = any_of(
             [all_of((rule.literal, -self._passed(rule, guarding))) for rule in rules[Action.CUSTOM]],
         )
@@ -101,7 +117,7 @@ class Accesses:
         allowed = any_of([rule.literal for rule in rules[Action.ALLOW]]) if closed else TRUE
         # Where no tokens are looked at, one does no harm.
         token = self._space.literal(TOKEN)
-        untaken = all_of((token, -taken)) if guarding.issuers else FALSE
+        untaken = all_of((token, -reading.taken)) if guarding.issuers else FALSE
         return Access(
             allowed=all_of((-refused, -untaken, -unpassed, -denied, allowed)),
             refused=refused,
@@ -123,41 +139,41 @@ class Accesses:
             ways.append(circuit.all_of((own, circuit.any_of(meant))) if meant else own)
         return circuit.any_of(ways)
 
-    def rules(
-        self, policies: Sequence[Policy], trust_domains: tuple[str, ...], *, taken: int = TRUE
-    ) -> list[LiteralRule]:
-        """The rules of `policies`, in the order in which one is reported where several match.
+    def reading(self, guarding: Guarding) -> "Reading":
+        """Where the rules before a workload see what a caller shows."""
+        return Reading(taken=self.taken(guarding.issuers), shown=-self._ports(guarding.modes)[1])
 
-        They read what a token says where `taken` holds.
-        """
+    def rules(
+        self, policies: Sequence[Policy], trust_domains: tuple[str, ...], reading: "Reading"
+    ) -> list[LiteralRule]:
+        """The rules of `policies`, in the order in which one is reported where several match."""
         table = self._tables.get(trust_domains)
         if table is None:
             table = self._tables[trust_domains] = PredicateTable(trust_domains=trust_domains)
         lowered = [rule for policy in policies for rule in table.lower(policy, self._space.protocol)]
         lowered.sort(key=lambda rule: rule.order)
-        return [LiteralRule(rule.match, self.rule(rule, taken=taken), rule) for rule in lowered]
+        return [LiteralRule(rule.match, self.rule(rule, reading), rule) for rule in lowered]
 
-    def rule(self, rule: LoweredRule, *, taken: int = TRUE) -> int:
+    def rule(self, rule: LoweredRule, reading: "Reading") -> int:
         """The literal that holds where a rule matches."""
         circuit = self._space.circuit
         one_of = [
-            circuit.any_of([self.part(part, taken=taken) for part in parts])
-            for parts in (rule.sources, rule.operations)
+            circuit.any_of([self.part(part, reading) for part in parts]) for parts in (rule.sources, rule.operations)
         ]
-        return circuit.all_of((*one_of, self.part(rule.conditions, taken=taken)))
+        return circuit.all_of((*one_of, self.part(rule.conditions, reading)))
 
-    def part(self, part: Part, *, taken: int = TRUE) -> int:
+    def part(self, part: Part, reading: "Reading") -> int:
         """The literal that holds where all clauses of a part do."""
-        key = (part, taken)
+        key = (part, reading)
         known = self._parts.get(key)
         if known is None:
-            known = self._parts[key] = self._space.circuit.all_of(self._clauses(part, taken))
+            known = self._parts[key] = self._space.circuit.all_of(self._clauses(part, reading))
         return known
 
-    def _clauses(self, part: Part, taken: int) -> Iterable[int]:
+    def _clauses(self, part: Part, reading: "Reading") -> Iterable[int]:
         circuit, literal = self._space.circuit, self._space.literal
         for clause in part:
-            read = taken if clause.attribute.key.startswith(_OF_TOKENS) else TRUE
+            read = reading.of(clause.attribute)
             if clause.wanted:
                 yield circuit.all_of((read, circuit.any_of([literal(each) for each in clause.wanted])))
             if clause.unwanted:
@@ -170,14 +186,14 @@ class Accesses:
             return TRUE
         return self._space.authorizer(name) if name in guarding.authorizers.asked else FALSE
 
-    def _refused(self, modes: Mapping[int | None, PortMode]) -> int:
-        """Whether it is plaintext where mTLS is demanded; and where mTLS is switched off, nobody has an identity."""
+    def _ports(self, modes: Mapping[int | None, PortMode]) -> tuple[int, int]:
+        """Where mTLS is demanded, and where it is switched off."""
         circuit = self._space.circuit
-        identified = self._space.literal(IDENTIFIED)
         ports = {n: self._space.literal(Predicate(_PORT, Port(n))) for n in modes if n is not None}
         places = [(modes[None].mode, circuit.all_of([-literal for literal in ports.values()]))]
         places += [(modes[number].mode, literal) for number, literal in ports.items()]
-        strict = circuit.any_of([place for mode, place in places if mode is MtlsMode.STRICT])
-        disabled = circuit.any_of([place for mode, place in places if mode is MtlsMode.DISABLE])
-        circuit.require((-disabled, -identified))
-        return circuit.all_of((strict, -identified))
+        strict, disabled = (
+            circuit.any_of([place for mode, place in places if mode is each])
+            for each in (MtlsMode.STRICT, MtlsMode.DISABLE)
+        )
+        return strict, disabled

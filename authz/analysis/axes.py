@@ -13,7 +13,7 @@ from itertools import chain
 from operator import itemgetter
 
 from authz.analysis.circuit import FALSE, TRUE, Circuit
-from authz.analysis.language import Characters, Language, Piece, is_in, language_of, shortest
+from authz.analysis.language import ANYTHING, Characters, Language, Piece, Repeat, is_in, language_of, shortest
 from authz.attributes import Address
 from authz.matcher import Exact, Exists, Matcher, Prefix, Present, Suffix, matches
 
@@ -72,7 +72,7 @@ class TextAxis:
         start = self._domain.start
         match matcher:
             case Exact(value):
-                fits = value.startswith(start)
+                return self.has(value)
             case Prefix(value):
                 fits = value.startswith(start) or start.startswith(value)
             case Suffix(value):
@@ -85,11 +85,13 @@ class TextAxis:
         """Whether any text of the domain meets it."""
         return shortest(self._domain.language, (test,), self._domain.without) is not None
 
-    def leave_out(self, languages: tuple[Language, ...], asking: tuple[type, ...]) -> None:
-        """Take the texts of `languages` out of the domain, and with them all tests of these types, which nothing else meets."""
-        self._domain = replace(self._domain, without=(*self._domain.without, *languages))
-        for matcher in [each for each in self._tests if isinstance(each, asking)]:
-            self._circuit.require((-self._tests.pop(matcher),))
+    def leave_out(self, text: str, asking: tuple[type, ...]) -> None:
+        """Take what holds `text` out of the domain, and with it all tests that ask for it: by themselves, or those of these types."""
+        anything = Repeat(ANYTHING)
+        self._domain = replace(self._domain, without=(*self._domain.without, Language((anything, text, anything))))
+        for test in list(self._tests):
+            if isinstance(test, asking) or text in getattr(test, "value", ""):
+                self._circuit.require((-self._tests.pop(test),))
 
     def settle(self) -> None:
         """Say which of the tests can hold together."""

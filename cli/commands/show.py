@@ -4,23 +4,22 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from cli.command import Command, ExitCode, UsageError
 from cli.drawing import tree_of_request, trees
-from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
+from cli.manifests import add_manifest_arguments, print_loaded, store_of
 from cli.picture import document_of_twig
 from cli.picture_graphs import dot_of_twigs, mermaid_of_twigs
 from cli.picture_svg import svg_of
 from cli.picture_text import print_twigs
-from cli.showing import document_of_policy, document_of_view, text_of_view, views
-from mesh.files import STDIN, display_name, read_file
+from cli.requests import read_request
+from cli.showing import document_of_policy, document_of_view, text_of_view
+from mesh.files import STDIN, display_name
 from mesh.snapshot import Snapshot
-from parser.diagnostics import PolicySyntaxError
-from parser.request_file import parse_request_file
+from mesh.view import views
 from parser.resource_document import Resource
 from parser.ward_printer import print_ward
 
@@ -113,11 +112,8 @@ def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:
         if not twigs:
             raise UsageError(f"no workloads in {', '.join(map(display_name, arguments.paths))}")
     else:
-        data, name = read_file(Path(arguments.request)), display_name(arguments.request)
-        try:
-            document = parse_request_file(data, name)
-        except PolicySyntaxError as error:
-            print_diagnostics(error.diagnostics, {name: data.decode("utf-8", "replace")})
+        document = read_request(arguments.request)
+        if document is None:
             return ExitCode.INVALID
         twigs = [tree_of_request(snapshot, document, at=time.time())]
     match arguments.output:

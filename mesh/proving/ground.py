@@ -17,7 +17,7 @@ from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.predicates import Predicate
 from mesh.questions import decide_again
 
-__all__ = ["Contradiction", "Ground", "Witness"]
+__all__ = ["Contradiction", "Ground", "Shared", "Witness"]
 
 
 class Contradiction(Exception):  # noqa: N818  # a fault of ours, which must not be told as an answer
@@ -33,48 +33,54 @@ class Witness:
     before: Decision | None = None
 
 
-class Ground:
-    """What is allowed before workloads that are guarded alike, and before if `old` is given, over the requests of one protocol.
+class Shared:
+    """The requests of one protocol, and the formulas about them, for any number of workloads.
 
-    Ask for all formulas before the first answer: then what there can be is settled.
+    `issuers` are all whose tokens any of them takes.
     """
 
-    def __init__(  # what a question depends on
-        self,
-        new: Guarding,
-        protocol: Protocol,
-        *,
-        normalization: PathNormalization,
-        assumed: Assumed,
-        old: Guarding | None = None,
+    def __init__(
+        self, protocol: Protocol, *, normalization: PathNormalization, issuers: Iterable[str], assumed: Assumed
     ) -> None:
-        self.protocol = protocol
-        self._new, self._old = new, old
         callers = Identities.ISTIO if assumed.istio_callers else Identities.SPIFFE
-        issuers = (*new.issuers, *(old.issuers if old is not None else ()))
+        self.protocol = protocol
         self.space = Space(protocol, normalization=normalization, issuers=issuers, callers=callers)
-        self._accesses = Accesses(self.space)
-        self.new: Access = self._accesses.of(new)
-        self.taken: int = self._accesses.taken(new.issuers)
-        """Whether there is a token that is taken."""
-        self.old: Access | None = None if old is None else self._accesses.of(old)
-        self._identified = self.space.literal(IDENTIFIED)
+        self.accesses = Accesses(self.space)
+        self.identified: int = self.space.literal(IDENTIFIED)
         self.among: tuple[int, ...] = tuple(self._among(assumed))
         """What holds of every request."""
 
     def _among(self, assumed: Assumed) -> Iterator[int]:
         if assumed.strict_mtls:
-            yield self._identified
+            yield self.identified
         if assumed.hosts and self.protocol is Protocol.HTTP:
             host = Attribute("request.host")
             yield self.space.circuit.any_of(
                 [self.space.literal(Predicate(host, Exact(each.lower()))) for each in assumed.hosts]
             )
 
-    def rules(self, policies: Iterable[Policy]) -> dict[str, int]:
-        """The literal of each rule, by `namespace/name#index`; those that no proxy takes are left out."""
-        found = self._accesses.rules(list(policies), self._new.trust_domains, taken=self.taken)
-        return {f"{rule.match.policy}#{rule.match.rule}": rule.literal for rule in found}
+
+class Ground:
+    """What is allowed before workloads that are guarded alike, and before if `old` is given, over the requests of `shared`.
+
+    Ask for all formulas before the first answer: then what there can be is settled.
+    """
+
+    def __init__(self, shared: Shared, new: Guarding, *, old: Guarding | None = None) -> None:
+        self.shared = shared
+        self.space = shared.space
+        self._new, self._old = new, old
+        self._accesses = shared.accesses
+        self.new: Access = self._accesses.of(new)
+        self._reading = self._accesses.reading(new)
+        self.taken: int = self._reading.taken
+        """Whether there is a token that is taken."""
+        self.old: Access | None = None if old is None else self._accesses.of(old)
+
+    @property
+    def among(self) -> tuple[int, ...]:
+        """What holds of every request."""
+        return self.shared.among
 
     def of_callers(self, callers: Callers) -> int:
         """The literal that holds where the caller is one of `callers`."""
@@ -82,7 +88,7 @@ class Ground:
         if callers.anonymous is not None:
             held.append(-self.taken if callers.anonymous else self.taken)
         if callers.plaintext is not None:
-            held.append(-self._identified if callers.plaintext else self._identified)
+            held.append(-self.shared.identified if callers.plaintext else self.shared.identified)
         if callers.without is not None:
             held.append(-self.of_callers(callers.without))
         return self.space.circuit.all_of(held)
@@ -102,7 +108,7 @@ class Ground:
             return TRUE
         rule = Rule(sources=(source,), operations=(operation,), conditions=conditions)
         policy = Policy(namespace="", name="", action=Action.ALLOW, rules=(rule,))
-        found = self._accesses.rules([policy], self._new.trust_domains, taken=self.taken)
+        found = self._accesses.rules([policy], self._new.trust_domains, self._reading)
         return found[0].literal if found else FALSE
 
     def find(self, *literals: int) -> Witness | None:

@@ -28,7 +28,8 @@ from authz.invariants import (
 )
 from authz.model import Action, Policy, Source
 from authz.peer_authentication import MtlsMode, PortMode
-from mesh.proving.ground import Ground, Witness
+from authz.request_authentication import JwtRule
+from mesh.proving.ground import Ground, Shared, Witness
 from mesh.proving.subjects import Subject, alike, subjects
 from mesh.questions import guarding_of
 from mesh.snapshot import Snapshot
@@ -119,6 +120,7 @@ class _Asked:
     rules: list[_Reach] = field(default_factory=list)
 
 
+_TOGETHER = 16
 _SELECTED = "selected"
 _PASSES = "passes"
 
@@ -137,9 +139,7 @@ class _Prover:
         some = subjects(self._snapshot)
         alone = [n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs))]
         if alone:
-            for guarding, group in alike(self._snapshot, some):
-                for protocol in Protocol:
-                    self._ask(self._ground(guarding, protocol), group, alone)
+            self._ask([(guarding, None, group) for guarding, group in alike(self._snapshot, some)], (), alone)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._invariants):
             if isinstance(each, (NoNewAccess, SameAs)):
@@ -147,17 +147,9 @@ class _Prover:
         for name, numbers in by_baseline.items():
             self._compare(self._baselines(name), some, numbers)
 
-    def _ground(self, guarding: Guarding, protocol: Protocol, old: Guarding | None = None) -> Ground:
-        return Ground(
-            guarding,
-            protocol,
-            normalization=self._snapshot.config.path_normalization,
-            assumed=self._assumed,
-            old=old,
-        )
-
     def _compare(self, before: Snapshot, some: Sequence[Subject], numbers: Sequence[int]) -> None:
         were = {subject.name: subject for subject in subjects(before)}
+        pairs: list[tuple[Guarding, Guarding | None, list[Subject]]] = []
         for guarding, group in alike(self._snapshot, some):
             by_old: defaultdict[int, list[Subject]] = defaultdict(list)
             olds: dict[int, Guarding] = {}
@@ -166,27 +158,51 @@ class _Prover:
                 key = 0 if was is None else id(before.guard(was.workload, was.service))
                 by_old[key].append(subject)
                 olds[key] = NOBODY if was is None else guarding_of(before, was.workload, was.service)
-            for key, alike_before in by_old.items():
-                for protocol in Protocol:
-                    self._ask(self._ground(guarding, protocol, olds[key]), alike_before, numbers)
+            pairs += [(guarding, olds[key], alike_before) for key, alike_before in by_old.items()]
+        self._ask(pairs, before.jwt_rules(), numbers)
 
-    def _ask(self, ground: Ground, group: Sequence[Subject], numbers: Sequence[int]) -> None:
-        """All questions to one ground: first every formula, then the answers."""
-        asked = [(n, self._asked(self._invariants[n], ground, subject)) for n in numbers for subject in group]
-        known: dict[int, Witness | None] = {}
-        for number, question in asked:
+    def _ask(
+        self,
+        pairs: Sequence[tuple[Guarding, Guarding | None, Sequence[Subject]]],
+        more_tokens: Sequence[JwtRule],
+        numbers: Sequence[int],
+    ) -> None:
+        """A few workloads share what is said of requests, which is as much as what is said of them; all would make it too large."""
+        issuers = [rule.issuer for rule in (*self._snapshot.jwt_rules(), *more_tokens)]
+        for start in range(0, len(pairs), _TOGETHER):
+            for protocol in Protocol:
+                shared = Shared(
+                    protocol,
+                    normalization=self._snapshot.config.path_normalization,
+                    issuers=issuers,
+                    assumed=self._assumed,
+                )
+                grounds = [
+                    (Ground(shared, new, old=old), group) for new, old, group in pairs[start : start + _TOGETHER]
+                ]
+                self._ask_grounds(grounds, numbers)
+
+    def _ask_grounds(self, grounds: Sequence[tuple[Ground, Sequence[Subject]]], numbers: Sequence[int]) -> None:
+        """All questions to these: first every formula, then the answers."""
+        asked = [
+            (ground, n, self._asked(self._invariants[n], ground, subject))
+            for ground, group in grounds
+            for n in numbers
+            for subject in group
+        ]
+        known: dict[int, bool] = {}
+        for ground, number, question in asked:
             started = time.perf_counter()
             self._answer(ground, self._records[number], question, known)
             self._records[number].seconds += time.perf_counter() - started
 
-    def _answer(self, ground: Ground, record: _Record, asked: _Asked, known: dict[int, Witness | None]) -> None:
+    def _answer(self, ground: Ground, record: _Record, asked: _Asked, known: dict[int, bool]) -> None:
         for literal, reason in asked.never:
             record.questions += literal not in known
-            if record.witness is None:
-                if literal not in known:
-                    known[literal] = ground.find(literal)
-                if (witness := known[literal]) is not None:
-                    record.subject, record.witness, record.reason = asked.subject, witness, reason
+            if literal not in known:
+                known[literal] = ground.possible(literal)
+            if known[literal] and record.witness is None:
+                record.subject, record.witness, record.reason = asked.subject, ground.find(literal), reason
         for literal, name in asked.somewhere:
             if not record.met.get(name):
                 record.questions += 1
