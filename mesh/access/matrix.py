@@ -17,14 +17,13 @@ from authz.decision import Decision, Stage, Verdict
 from authz.invariants import Assumed
 from authz.keys import Attribute
 from authz.matcher import Exact, Matcher, Port
-from authz.peer_authentication import MtlsMode
 from authz.predicates import Clause, LoweredRule, Predicate
 from authz.workload import ProxyKind, ServiceRef, Workload
 from mesh.access.callers import Caller, CallerKind, callers
 from mesh.access.routes import METHOD, PATH, PORT, Route, patterns, routes
 from mesh.deciding import Offline, decide
 from mesh.errors import PolicyStoreError
-from mesh.proving.ground import Contradiction, Ground
+from mesh.proving.ground import Contradiction, Ground, Shared
 from mesh.proving.subjects import Subject, alike, subjects
 from mesh.snapshot import Snapshot
 from parser.request import Destination, RequestDocument
@@ -147,7 +146,7 @@ class _Maker:
                 )
             only = workload.ports[0] if len(workload.ports) == 1 else None
             literals = [(route, ground.route(route, only)) for route in asked]
-            whose = [ground.caller(group[0], only) for group in groups]
+            whose = [ground.caller(group[0]) for group in groups]
             for route, literal in literals:
                 rows.append((route, [self._cell(ground, caller, literal) for caller in whose]))
         return _folded(self._subjects, groups, rows)
@@ -177,8 +176,13 @@ class _Ground:
     """The formulas of one protocol, and the rules that they are made of."""
 
     def __init__(self, snapshot: Snapshot, guarding: Guarding, protocol: Protocol) -> None:
-        self._ground = Ground(guarding, protocol, normalization=snapshot.config.path_normalization, assumed=Assumed())
-        self._guarding = guarding
+        shared = Shared(
+            protocol,
+            normalization=snapshot.config.path_normalization,
+            issuers=guarding.issuers,
+            assumed=Assumed(),
+        )
+        self._ground = Ground(shared, guarding)
         self._space = self._ground.space
         self._access: Access = self._ground.new
         found = (*self._access.custom, *self._access.deny, *self._access.allow)
@@ -189,15 +193,10 @@ class _Ground:
         """The rules that have a say."""
         return list(self._rules.values())
 
-    def caller(self, caller: Caller, port: int | None) -> int:
+    def caller(self, caller: Caller) -> int:
         """The literal that holds for what this caller asks."""
         literal, held = self._space.literal, []
-        mode = self._guarding.modes.get(port) or self._guarding.modes[None]
-        # Where mTLS is switched off, nobody is seen to be anybody.
-        if caller.predicate is None or mode.mode is MtlsMode.DISABLE:
-            held.append(-literal(IDENTIFIED))
-        else:
-            held.append(literal(caller.predicate))
+        held.append(-literal(IDENTIFIED) if caller.predicate is None else literal(caller.predicate))
         if caller.kind is CallerKind.PLAINTEXT:
             held.append(-literal(TOKEN))
         if caller.issuer is not None:
