@@ -92,4 +92,5 @@ COMMAND = Command(
         "Say what is wrong with policies: what Istio refuses, what it warns about, and what it takes though nobody can mean it. "
         "Ends with 3 if there are errors."
     ),
+    epilog="example: kustomize build overlays/prod | meshward lint - --strict",
 )

@@ -16,7 +16,7 @@ from authz.attributes import Protocol
 from authz.decision import Decision, Stage, Verdict
 from authz.invariants import Assumed
 from authz.keys import Attribute
-from authz.matcher import Exact, Matcher, Port
+from authz.matcher import Exact, IssuedTo, Matcher, Port, Present
 from authz.predicates import Clause, LoweredRule, Predicate
 from authz.workload import ProxyKind, ServiceRef, Workload
 from mesh.access.callers import Caller, CallerKind, callers
@@ -34,6 +34,8 @@ MOST_CELLS = 20_000
 """More than anybody looks at, and a minute's work."""
 
 _ISSUER = Attribute("request.auth.claims", ("iss",))
+_SPOKEN_FOR = Predicate(Attribute("request.auth.principal"), IssuedTo(Present(), Present()))
+"""That a token says whom it speaks for. Hardly any does not."""
 
 
 class TooLargeError(PolicyStoreError):
@@ -200,7 +202,7 @@ class _Ground:
         if caller.kind is CallerKind.PLAINTEXT:
             held.append(-literal(TOKEN))
         if caller.issuer is not None:
-            held += [literal(Predicate(_ISSUER, Exact(caller.issuer))), self._ground.taken]
+            held += [literal(Predicate(_ISSUER, Exact(caller.issuer))), literal(_SPOKEN_FOR), self._ground.taken]
         # One that shows a token that is not good is denied whoever it is, and that is not worth a word.
         return self._space.circuit.all_of((*held, -self._access.untaken))
 
