@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from cli.command import Command, ExitCode
@@ -29,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def _complete_names(parser: argparse.ArgumentParser, file: dict[str, str], directory: dict[str, str]) -> None:
+def _complete_names(parser: argparse.ArgumentParser, file: Mapping[str, Any], directory: Mapping[str, Any]) -> None:
     """Let shells complete names of files where files are meant."""
     waiting = [parser]
     while waiting:

@@ -82,7 +82,8 @@ def callers(
     for caller in [*found.values(), other]:
         # One identity is told from another by what holds for it, and by nothing else.
         identity = caller.identity
-        key = caller if identity is None else tuple(matches(matcher, identity) for matcher in told_apart)
+        alone = identity is None or not _can_be(identity)
+        key = caller if alone else tuple(matches(matcher, identity or "") for matcher in told_apart)
         groups.setdefault(key, []).append(caller)
     issuers = sorted(set(issuers))
     unsigned = Caller(CallerKind.PLAINTEXT, "plaintext, no token" if issuers else "plaintext")
@@ -124,6 +125,15 @@ def _identified(identity: str, domain: str) -> Caller:
     if known is not None and known.workload is not None and identity.startswith(f"{SPIFFE}{domain}/"):
         return _account(*known.workload, domain)
     return Caller(CallerKind.ACCOUNT, identity.removeprefix(SPIFFE), Predicate(_PRINCIPAL, Exact(identity)))
+
+
+def _can_be(identity: str) -> bool:
+    """Whether a certificate may say so; what a manifest calls an account need be no name of one."""
+    try:
+        SpiffeId.parse(identity)
+    except IdentityError:
+        return False
+    return True
 
 
 def _words(matcher: Matcher) -> str:

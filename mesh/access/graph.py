@@ -124,4 +124,5 @@ def _routes(column: Sequence[tuple[Route, Cell]], answer: Answer) -> Iterator[st
 
 
 def _all(column: Sequence[tuple[Route, Cell]], protocol: Protocol, answer: Answer) -> bool:
-    return all(cell.answer in (answer, Answer.NEVER) for route, cell in column if route.protocol is protocol)
+    answers = {cell.answer for route, cell in column if route.protocol is protocol} - {Answer.NEVER}
+    return answers == {answer}

@@ -48,9 +48,9 @@ def scripts() -> Iterator[tuple[str, str]]:
 CALLS = [(where, words) for where, script in scripts() for words in commands(script)]
 
 
-@pytest.mark.parametrize(("where", "words"), CALLS, ids=lambda part: str(part))
+@pytest.mark.parametrize(("where", "words"), CALLS, ids=str)
 def test_every_command_is_one_that_meshward_takes(where: str, words: list[str]) -> None:
-    assert PARSER.parse_args(words), where
+    assert PARSER.parse_args(words).command.name == words[0], where
 
 
 def test_a_command_that_meshward_does_not_take_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
