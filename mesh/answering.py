@@ -137,7 +137,16 @@ def _not_allowed(explained: Explained) -> Iterator[tuple[str, str]]:
         return
     count = _counted(len(nearest.missing), "clause fails", "clauses fail")
     yield "nearest", f"{_match(nearest.match, _report(explained, nearest.match))}, of which {count}"
-    yield "to change", _changes(nearest.missing, explained)
+    yield "to change", _changes(nearest.missing, explained) + _besides(explained)
+
+
+def _besides(explained: Explained) -> str:
+    """What else must be otherwise, or that it is of no use: each change was tried."""
+    if explained.repair is None:
+        return "" if explained.too_many_to_repair else "; but then another rule denies it, whatever else it is like"
+    if not explained.repair.besides:
+        return ""
+    return f"; and {' and '.join(explained.repair.besides)}, for as it is another rule denies it then"
 
 
 def _no_rule(policies: Sequence[PolicyReport]) -> str:

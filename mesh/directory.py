@@ -4,7 +4,7 @@ import gc
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
@@ -42,13 +42,14 @@ class Loaded:
 class Examined:
     """What files hold, right or wrong, and all there is to say about it, in the order of files and places.
 
-    `config` is the mesh configuration that counts; none where there is none.
+    `config` is the mesh configuration that counts; none where there is none. `texts` are the bytes of all files, in order.
     """
 
     manifests: Manifests
     config: MeshConfig | None
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str]
+    texts: Mapping[str, bytes] = field(repr=False)
     files: int
 
     @property
@@ -162,6 +163,7 @@ class DirectoryStore:
             config=self._switched(config),
             diagnostics=_in_order(diagnostics, read),
             sources=_sources(diagnostics, read),
+            texts={file.name: file.data for file in read.every},
             files=len(read.files),
         )
 

@@ -9,7 +9,7 @@ from enum import Enum
 
 from authn import UnauthenticatedError, authenticate
 from authz.attributes import Attributes, Protocol
-from authz.decision import Decision, Stage
+from authz.decision import Decision, Stage, Verdict
 from authz.explain import Explanation, explain
 from authz.normalization import RefusedPathError
 from authz.peer_authentication import PeerAuthentication, PortMode
@@ -18,6 +18,8 @@ from authz.span import Span
 from authz.tree import DecisionTree
 from authz.values import ascii_lower
 from mesh.deciding import Offline, as_seen, decide, decide_as_sent, destination_of, only_port
+from mesh.questions import guarding_of
+from mesh.repairing import Repair, repair, too_many
 from mesh.snapshot import Guard, Snapshot
 from mesh.view import TokenRule, View, view
 from parser.request import RequestDocument
@@ -107,7 +109,7 @@ class Explained:
     `step` is where it was decided; a request that nothing denies comes to the last. `attributes` are the facts as they were seen
     last: with the port of a workload that has one, without an identity where mTLS is switched off, with the claims of a token
     that was verified. `trust_domains` are those of the mesh. `claimed` is whether the document has claims itself, so that no tokens are looked at. `tokens` are there
-    where they were, and `explanation` where the policies were asked. `secret_headers` are those whose values are nobody's to see, in
+    where they were, and `explanation` where the policies were asked; its `nearest` is the rule of `repair`, where a request like this can be allowed. `secret_headers` are those whose values are nobody's to see, in
     lower case, also those in which tokens are looked for.
     """
 
@@ -122,6 +124,8 @@ class Explained:
     tokens: tuple[TokenReport, ...]
     explanation: Explanation | None
     secret_headers: frozenset[str]
+    repair: Repair | None = None
+    too_many_to_repair: bool = False
 
     def came_to(self, step: Step) -> bool:
         """Whether the request came as far as `step`."""
@@ -146,15 +150,24 @@ def explain_document(snapshot: Snapshot, document: RequestDocument, offline: Off
         return before if before.step is Step.MTLS else replace(before, tokens=_tokens(before.view, document, offline))
     attributes, allowed_by = seen[-1]
     step = _STEPS[decision.stage]
+    explanation = explain(
+        before.view.policies, attributes, trust_domains=snapshot.config.trust_domains, allowed_by=allowed_by
+    )
+    mended, many = None, False
+    if decision.verdict is Verdict.DENY and step is not Step.CUSTOM:
+        guarding = guarding_of(snapshot, before.view.workload, document.destination.service)
+        mended, many = repair(guarding, attributes, explanation), too_many(guarding)
+    if mended is not None and explanation.nearest is not None:
+        explanation = replace(explanation, nearest=mended.nearest)
     return replace(
         before,
         step=step,
         attributes=attributes,
         authorizers=tuple(_authorizers(_guard(snapshot, document), attributes.protocol, offline)),
         tokens=() if step is Step.CUSTOM else _tokens(before.view, document, offline),
-        explanation=explain(
-            before.view.policies, attributes, trust_domains=snapshot.config.trust_domains, allowed_by=allowed_by
-        ),
+        explanation=explanation,
+        repair=mended,
+        too_many_to_repair=many,
     )
 
 

@@ -3,7 +3,7 @@
 It is written from the same lowered rules as the decision tree, stage by stage as the reference decides (semantics 0.3).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from authz.analysis.circuit import FALSE, TRUE
@@ -87,10 +87,14 @@ class Reading:
 
 
 class Accesses:
-    """Writes what is allowed into one space; rules that say the same have one literal."""
+    """Writes what is allowed into one space; rules that say the same have one literal.
 
-    def __init__(self, space: Space) -> None:
+    `literal` gives those of predicates, if they are not to be the space's own.
+    """
+
+    def __init__(self, space: Space, literal: Callable[[Predicate], int] | None = None) -> None:
         self._space = space
+        self._literal = literal or space.literal
         self._tables: dict[tuple[str, ...], PredicateTable] = {}
         self._parts: dict[tuple[Part, Reading], int] = {}
 
@@ -108,7 +112,7 @@ class Accesses:
             )
             for action in (Action.CUSTOM, Action.DENY, Action.ALLOW)
         }
-        refused = all_of((strict, -self._space.literal(IDENTIFIED)))
+        refused = all_of((strict, -self._literal(IDENTIFIED)))
         unpassed = any_of(
             [all_of((rule.literal, -self._passed(rule, guarding))) for rule in rules[Action.CUSTOM]],
         )
@@ -116,7 +120,7 @@ class Accesses:
         closed = any(p.action is Action.ALLOW and not p.dry_run for p in guarding.policies)
         allowed = any_of([rule.literal for rule in rules[Action.ALLOW]]) if closed else TRUE
         # Where no tokens are looked at, one does no harm.
-        token = self._space.literal(TOKEN)
+        token = self._literal(TOKEN)
         untaken = all_of((token, -reading.taken)) if guarding.issuers else FALSE
         return Access(
             allowed=all_of((-refused, -untaken, -unpassed, -denied, allowed)),
@@ -131,7 +135,7 @@ class Accesses:
 
     def taken(self, issuers: Mapping[str, tuple[str, ...]]) -> int:
         """Whether there is a token, and it is taken."""
-        literal, circuit = self._space.literal, self._space.circuit
+        literal, circuit = self._literal, self._space.circuit
         ways = []
         for issuer, audiences in issuers.items():
             meant = [literal(Predicate(_AUDIENCE, Exact(each))) for each in audiences]
@@ -171,7 +175,7 @@ class Accesses:
         return known
 
     def _clauses(self, part: Part, reading: "Reading") -> Iterable[int]:
-        circuit, literal = self._space.circuit, self._space.literal
+        circuit, literal = self._space.circuit, self._literal
         for clause in part:
             read = reading.of(clause.attribute)
             if clause.wanted:
@@ -189,7 +193,7 @@ class Accesses:
     def _ports(self, modes: Mapping[int | None, PortMode]) -> tuple[int, int]:
         """Where mTLS is demanded, and where it is switched off."""
         circuit = self._space.circuit
-        ports = {n: self._space.literal(Predicate(_PORT, Port(n))) for n in modes if n is not None}
+        ports = {n: self._literal(Predicate(_PORT, Port(n))) for n in modes if n is not None}
         places = [(modes[None].mode, circuit.all_of([-literal for literal in ports.values()]))]
         places += [(modes[number].mode, literal) for number, literal in ports.items()]
         strict, disabled = (

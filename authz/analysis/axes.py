@@ -85,6 +85,11 @@ class TextAxis:
         """Whether any text of the domain meets it."""
         return shortest(self._domain.language, (test,), self._domain.without) is not None
 
+    def leave_out_languages(self, languages: tuple[Language, ...]) -> None:
+        """Take these out of the domain."""
+        without = tuple(dict.fromkeys((*self._domain.without, *languages)))
+        self._domain = replace(self._domain, without=without)
+
     def leave_out(self, text: str, asking: tuple[type, ...]) -> None:
         """Take what holds `text` out of the domain, and with it all tests that ask for it: by themselves, or those of these types."""
         anything = Repeat(ANYTHING)
@@ -146,8 +151,7 @@ class TextAxis:
         """
         if truths[abs(self.there)] < 0 and self.there != TRUE:
             return ()
-        held = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] > 0]
-        failed = [m for m, literal in self._tests.items() if literal != FALSE and truths[literal] < 0]
+        held, failed = self.truths(truths)
         groups: list[list[Test]] = [held]
         if self.many:
             groups = [[each] for each in _least(held)] or [[]]
@@ -166,7 +170,7 @@ class TextAxis:
                 kept.remove(test)
                 if isinstance(self._value(held, failed), str):
                     kept.append(test)
-        literals = [self._tests[test] for test in held] + [-self._tests[test] for test in failed]
+        literals = self.told(held, failed)
         return [literal for literal in literals if literal != TRUE] or [self.there]
 
     def _value(self, held: Sequence[Test], failed: Sequence[Test]) -> str | tuple[Test, ...]:
@@ -198,6 +202,21 @@ class TextAxis:
     def has(self, text: str) -> bool:
         """Whether it is a text of the domain."""
         return is_in(self._domain.language, text) and not any(is_in(each, text) for each in self._domain.without)
+
+    def truths(self, model: Sequence[int]) -> tuple[list[Test], list[Test]]:
+        """The tests that hold in a model, and those that do not."""
+        held = [test for test, literal in self._tests.items() if literal != FALSE and model[literal] > 0]
+        failed = [test for test, literal in self._tests.items() if literal != FALSE and model[literal] < 0]
+        return held, failed
+
+    def told(self, held: Iterable[Test], failed: Iterable[Test]) -> list[int]:
+        """The literals of these tests, as they hold."""
+        return [self._tests[test] for test in held] + [-self._tests[test] for test in failed]
+
+    @property
+    def domain(self) -> Domain:
+        """The texts that there are."""
+        return self._domain
 
     def _spliced(self, held: Sequence[Test]) -> Iterator[str]:
         for matcher in held:

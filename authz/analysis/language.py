@@ -26,7 +26,18 @@ from authz.matcher import (
     TrustDomainPattern,
 )
 
-__all__ = ["ANYTHING", "Characters", "Language", "Optional", "Piece", "Repeat", "is_in", "language_of", "shortest"]
+__all__ = [
+    "ANYTHING",
+    "Characters",
+    "Language",
+    "Optional",
+    "Piece",
+    "Repeat",
+    "is_in",
+    "language_of",
+    "shortest",
+    "shortest_pair",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,9 +394,45 @@ def shortest(
 
     Of those of one length it is the one whose characters were tried first: letters before others.
     """
+    return _search(*_machines(domain, inside, outside))
+
+
+Side = tuple[Language, Sequence[Language | Matcher], Sequence[Language | Matcher]]
+"""A domain, what is asked for, and what is not wanted."""
+
+
+def shortest_pair(one: Side, other: Side, spell: Callable[[str], Iterable[tuple[str, str]]]) -> tuple[str, str] | None:
+    """Two texts, each as `shortest` finds it, of which the second is the first spelt otherwise; nothing if there are none.
+
+    `spell` says for a character which pairs of texts may stand in the two at the same place for it.
+    """
+    named = _named(one) | _named(other)
+    # What one text has, the other may have as well.
+    written = {letter for each in named for pair in spell(each) for text in pair for letter in text}
+    machines, always = _machines(*one, named | written)
+    others, also = _machines(*other, named | written)
+    return _search_pairs(machines, others, always | also, spell)
+
+
+def _named(side: Side) -> set[str]:
+    """The characters of all literals."""
+    _, inside, outside = side
+    found: set[str] = set()
+    for each in (*inside, *outside):
+        found |= _read(each if isinstance(each, Language) else language_of(each)).literals
+    return found
+
+
+def _machines(
+    domain: Language,
+    inside: Sequence[Language | Matcher],
+    outside: Sequence[Language | Matcher],
+    letters: Iterable[str] = (),
+) -> tuple[list[_Machine], set[str]]:
+    """What reads a text of `letters` and others, and the characters that are to be tried in every state."""
     expressions = [_read(domain)]
     machines: list[_Machine] = []
-    letters: set[str] = set()
+    letters = set(letters)
     for wanted in inside:
         if isinstance(wanted, Suffix):
             machines.append(_Ending(wanted.value))
@@ -413,7 +460,7 @@ def shortest(
     machines.append(_NoPrefix(starting, [text for text in kept[Exact] if letters.issuperset(text)]))
     if ending := [text for text in kept[Suffix] if letters.issuperset(text)]:
         machines.append(_NoSuffix(ending))
-    return _search(machines, always)
+    return machines, always
 
 
 # What stands for characters that nothing names: the plainest first.
@@ -461,6 +508,43 @@ def _search(machines: Sequence[_Machine], always: set[str]) -> str | None:
                     seen.add(key)
                     waiting.append((key, text + character))
     return None
+
+
+def _search_pairs(
+    machines: Sequence[_Machine],
+    others: Sequence[_Machine],
+    always: set[str],
+    spell: Callable[[str], Iterable[tuple[str, str]]],
+) -> tuple[str, str] | None:
+    """As `_search`, two texts at once."""
+    start = tuple(machine.start for machine in machines), tuple(machine.start for machine in others)
+    if None in start[0] or None in start[1]:
+        return None
+    seen = {start}
+    waiting = deque([(start, "", "")])
+    while waiting:
+        (one, other), text, spelt = waiting.popleft()
+        pairs = [*zip(machines, one, strict=True), *zip(others, other, strict=True)]
+        if all(machine.accepts(each) for machine, each in pairs):
+            return text, spelt
+        alphabet = always.union(*[machine.letters(each) for machine, each in pairs])
+        for character in sorted(alphabet, key=_plainest):
+            for written, otherwise in spell(character):
+                after, after_other = _advanced(machines, one, written), _advanced(others, other, otherwise)
+                if after is None or after_other is None or (after, after_other) in seen:
+                    continue
+                seen.add((after, after_other))
+                waiting.append(((after, after_other), text + written, spelt + otherwise))
+    return None
+
+
+def _advanced(machines: Sequence[_Machine], state: tuple[Any, ...], text: str) -> tuple[Any, ...] | None:
+    for character in text:
+        following = tuple([machine.step(each, character) for machine, each in zip(machines, state, strict=True)])
+        if None in following:
+            return None
+        state = following
+    return state
 
 
 def _plainest(character: str) -> tuple[bool, str]:

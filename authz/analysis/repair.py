@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from authz.analysis.access import Accesses, Guarding
-from authz.analysis.circuit import FALSE
+from authz.analysis.circuit import FALSE, TRUE
 from authz.analysis.space import Case, Space
 from authz.attributes import Attributes
 from authz.decision import Match
@@ -12,38 +12,41 @@ from authz.keys import Attribute
 from authz.matcher import matches
 from authz.mesh_config import PathNormalization
 
-__all__ = ["repaired"]
+__all__ = ["changed_facts", "fact_of", "repaired"]
 
 _IDENTITY = frozenset({"source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain"})
 
 
 def repaired(
-    guarding: Guarding, attributes: Attributes, nearest: Match, missing: Iterable[Attribute]
+    guarding: Guarding, attributes: Attributes, nearest: Match | None, missing: Iterable[Attribute]
 ) -> tuple[Attributes, frozenset[str]] | None:
     """The request, changed so that the rule `nearest` allows it; `missing` are the attributes for which it does not yet.
+
+    Where no ALLOW policy says what is allowed, and so there is no such rule, it is changed so that nothing denies it.
 
     With it come the external authorizers that would have to let it through. Nothing, if no request can be allowed by that rule:
     then whatever it is like, another rule denies it. What is not changed stays as it is, as long as that can be.
     """
     space = Space(attributes.protocol, normalization=PathNormalization.NONE, issuers=guarding.issuers)
     access = Accesses(space).of(guarding)
-    rule = next((each for each in access.allow if each.match == nearest), None)
-    if rule is None or FALSE in (rule.literal, access.allowed):
+    rules = [each.literal for each in access.allow if each.match == nearest]
+    wanted = (access.allowed, *(rules if access.closed else [TRUE]))
+    if len(wanted) < 2 or FALSE in wanted:
         return None
-    changed = {_fact(attribute) for attribute in missing}
+    changed = {fact_of(attribute) for attribute in missing}
     for free in (set(missing), changed):
-        case = space.find(rule.literal, access.allowed, *_kept(space, attributes, free), simplest=True)
+        case = space.find(*wanted, *_kept(space, attributes, free), simplest=True)
         if case is not None:
             break
     else:
-        case, changed = _least_changed(space, attributes, (rule.literal, access.allowed), changed)
+        case, changed = _least_changed(space, attributes, wanted, changed)
         if case is None:
             return None
     return _with(attributes, case, changed), case.allowed_by
 
 
-def _fact(attribute: Attribute) -> str:
-    """What it reads, by the name of one that reads the same."""
+def fact_of(attribute: Attribute) -> str:
+    """What it reads, by the name of one attribute that reads the same."""
     if attribute.key in _IDENTITY:
         return "source.principal"
     if attribute.key.startswith("request.auth."):
@@ -61,7 +64,7 @@ def _kept(space: Space, attributes: Attributes, free: "set[Attribute] | set[str]
     """The literals of what stays as it is: of all predicates but those on `free`, attributes or facts."""
     for predicate, literal in space.vocabulary():
         attribute = predicate.attribute
-        if attribute in free or _fact(attribute) in free:
+        if attribute in free or fact_of(attribute) in free:
             continue
         held = any(matches(predicate.matcher, value) for value in attribute.read(attributes))
         yield literal if held else -literal
@@ -72,7 +75,7 @@ def _least_changed(
 ) -> tuple[Case | None, set[str]]:
     """As little more changed as the solver says is in the way."""
     changed = set(changed)
-    by_literal = {literal: _fact(predicate.attribute) for predicate, literal in space.vocabulary()}
+    by_literal = {literal: fact_of(predicate.attribute) for predicate, literal in space.vocabulary()}
     while (case := space.find(*wanted, *_kept(space, attributes, changed), simplest=True)) is None:
         more = {by_literal.get(abs(literal), by_literal.get(-abs(literal), "")) for literal in space.core()}
         more -= changed | {""}
@@ -107,3 +110,11 @@ def _with(attributes: Attributes, case: Case, changed: set[str]) -> Attributes:
                 headers[name] = case.attributes.headers[name]
     metadata = case.attributes.metadata if any(fact.startswith("experimental.") for fact in changed) else None
     return replace(attributes, **found, headers=headers, metadata=metadata or attributes.metadata)
+
+
+def changed_facts(before: Attributes, after: Attributes) -> tuple[str, ...]:
+    """The facts in which two requests differ, by the names that `fact_of` gives them."""
+    found = [fact for fact, field in _FIELDS.items() if getattr(before, field) != getattr(after, field)]
+    names = dict.fromkeys((*before.headers, *after.headers))
+    found += [f"request.headers[{name}]" for name in names if before.headers.get(name) != after.headers.get(name)]
+    return (*found, *(("experimental.envoy.filters",) if before.metadata != after.metadata else ()))

@@ -13,8 +13,10 @@ from typing import Any
 from authz.analysis.axes import AddressAxis, Domain, NumberAxis, TextAxis
 from authz.analysis.circuit import FALSE, TRUE, Circuit
 from authz.analysis.language import Characters, Language, Optional, Repeat
+from authz.analysis.respelling import Respelling, Spell, in_another_case, with_other_slashes
 from authz.analysis.splicing import Part, spliced
 from authz.attributes import Attributes, Protocol
+from authz.invariants import Spelling
 from authz.keys import Attribute
 from authz.matcher import (
     Cidr,
@@ -61,6 +63,7 @@ _CONTROL = frozenset(map(chr, [*range(33), 127]))
 _IN_PATH = Characters(_CONTROL | {"?", "#"}, others=True)
 _IN_QUERY = Characters(_CONTROL | {"#"}, others=True)
 _IN_HOST = Characters(_CONTROL | frozenset(_UPPER + "/?#@\\"), others=True)
+_IN_ANY_HOST = Characters(_CONTROL | frozenset("/?#@\\"), others=True)
 _IN_HEADER = Characters(frozenset(map(chr, [*range(9), *range(10, 32), 127])), others=True)
 _ANYTHING = Characters(frozenset(), others=True)
 
@@ -110,11 +113,15 @@ _NOT_NORMAL: Mapping[PathNormalization, tuple[Language, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request, what each external authorizer that is asked would say, and which literals hold in it."""
+    """A request, what each external authorizer that is asked would say, and which literals hold in it.
+
+    `respelt` is the same request spelt otherwise, where that was asked about.
+    """
 
     attributes: Attributes
     allowed_by: frozenset[str]
     holds: Sequence[int]
+    respelt: Attributes | None = None
 
 
 _One = Callable[[TextAxis], str | None]
@@ -140,6 +147,9 @@ class Space:
         self._literals: dict[Predicate, int] = {}
         self._authorizers: dict[str, int] = {}
         self._http = protocol is Protocol.HTTP
+        self._normalization = normalization
+        self._respellings: list[Respelling] = []
+        self._repeated: dict[str, TextAxis] = {}
 
         self._trust_domain = TextAxis(
             circuit, Domain(_TRUST_DOMAIN, _some(_TRUST_DOMAIN), words=("cluster.local", "x"))
@@ -326,12 +336,61 @@ class Space:
         text, items = self._metadata[argument]
         return items.test(matcher.matcher) if isinstance(matcher, InList) else text.test(matcher)
 
+    def respelt(self, spelling: Spelling) -> Callable[[Predicate], int]:
+        """What gives the literal of a predicate for the same request, spelt otherwise."""
+        if spelling is Spelling.HEADER_DUPLICATION:
+            return self._with_more_lines
+        keys, own, spell = self._spelt(spelling)
+        domain = own.domain
+        if spelling is Spelling.HOST_CASE:
+            domain = Domain(_IN_ANY_HOST, _some(_IN_ANY_HOST))
+        elif spelling is Spelling.PATH_NORMALIZATION:
+            own.leave_out_languages(_NOT_NORMAL[PathNormalization.DECODE_AND_MERGE_SLASHES])
+        other = TextAxis(self.circuit, domain, always=self._http)
+        self._respellings.append(Respelling(own, other, spell))
+
+        def literal(predicate: Predicate) -> int:
+            attribute = predicate.attribute
+            header = attribute.key == "request.headers" and attribute.argument[0] == keys[1]
+            if not self._http or (attribute.key != keys[0] and not header):
+                return self.literal(predicate)
+            return other.test(predicate.matcher)
+
+        return literal
+
+    def _spelt(self, spelling: Spelling) -> tuple[tuple[str, str], TextAxis, Spell]:
+        """The attribute and the header that read what is spelt otherwise, its axis, and how."""
+        match spelling:
+            case Spelling.METHOD_CASE:
+                return ("request.method", ":method"), self._method, in_another_case
+            case Spelling.HOST_CASE:
+                # Hosts are compared in lower case; only as a header is one compared as it is written.
+                return ("", ":authority"), self._host, in_another_case
+            case _:
+                return ("request.path", ":path"), self._path, with_other_slashes(self._normalization)
+
+    def _with_more_lines(self, predicate: Predicate) -> int:
+        attribute = predicate.attribute
+        if not self._http or attribute.key != "request.headers" or attribute.argument[0].startswith(":"):
+            return self.literal(predicate)
+        self.literal(predicate)
+        name = attribute.argument[0]
+        if name not in self._repeated:
+            more = self._repeated[name] = TextAxis(self.circuit, _HEADER_TEXT, many=True)
+            own = self._headers[name]
+            self.circuit.imply(more.there, own.there)
+            self.circuit.imply(own.there, more.there)
+        self.circuit.imply(self._headers[name].test(predicate.matcher), self._repeated[name].test(predicate.matcher))
+        return self._repeated[name].test(predicate.matcher)
+
     # Cases ------------------------------------------------------------------------------------------------------------
 
     def _axes(self) -> Iterable[TextAxis]:
         yield from (self._trust_domain, self._namespace, self._account, self._other)
         yield from (self._path, self._query, self._method, self._host, self._scheme, self._sni)
         yield from self._headers.values()
+        yield from self._repeated.values()
+        yield from (each.other for each in self._respellings)
         yield from (self._issuer, self._subject)
         yield from self._claims.values()
         for both in self._metadata.values():
@@ -390,6 +449,7 @@ class Space:
         """A model in which every axis has a value; what the clauses did not tell is learnt on the way."""
         while (model := self.circuit.solve(assumed)) is not None:
             learnt = [found for axis in self._axes() if isinstance(found := axis.values(model), list)]
+            learnt += [found for each in self._respellings if isinstance(found := each.values(model), list)]
             if not learnt:
                 return model
             for contradiction in learnt:
@@ -402,7 +462,22 @@ class Space:
             return found[0] if isinstance(found, tuple) and found else None
 
         allowed = frozenset(name for name, literal in self._authorizers.items() if model[literal] > 0)
-        return Case(Attributes(**self._connection(model, one), **self._request(model, one)), allowed, model)
+        facts = {**self._connection(model, one), **self._request(model, one)}
+        if not self._respellings and not self._repeated:
+            return Case(Attributes(**facts), allowed, model)
+        spelt = dict(facts)
+        for each in self._respellings:
+            pair = each.values(model)
+            if isinstance(pair, tuple):
+                name = {id(self._method): "method", id(self._host): "host", id(self._path): "path"}[id(each.one)]
+                rest = str(facts[name]).removeprefix(one(each.one) or "")
+                facts[name], spelt[name] = pair[0] + rest, pair[1] + rest
+        for name, more in self._repeated.items():
+            values = more.values(model)
+            if isinstance(values, tuple) and name in facts["headers"]:
+                lines = tuple(dict.fromkeys((*facts["headers"][name], *values)))
+                spelt["headers"] = {**spelt["headers"], name: lines}
+        return Case(Attributes(**facts), allowed, model, Attributes(**spelt))
 
     def _connection(self, model: list[int], one: _One) -> dict[str, Any]:
         return {

@@ -1,7 +1,7 @@
 """Ground: the formulas of one workload, in one version of the mesh or in two, of one protocol."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authz.analysis.access import IDENTIFIED, Access, Accesses, Guarding
 from authz.analysis.circuit import FALSE, TRUE
@@ -9,7 +9,7 @@ from authz.analysis.space import Callers as Identities
 from authz.analysis.space import Case, Space
 from authz.attributes import Protocol
 from authz.decision import Decision, Verdict
-from authz.invariants import Assumed, Callers, Requests
+from authz.invariants import Assumed, Callers, Requests, Spelling
 from authz.keys import Attribute
 from authz.matcher import Exact
 from authz.mesh_config import PathNormalization
@@ -47,6 +47,8 @@ class Shared:
         self.space = Space(protocol, normalization=normalization, issuers=issuers, callers=callers)
         self.accesses = Accesses(self.space)
         self.identified: int = self.space.literal(IDENTIFIED)
+        self.said: dict[object, int] = {}
+        """The literals of what claims say, by that."""
         self.among: tuple[int, ...] = tuple(self._among(assumed))
         """What holds of every request."""
 
@@ -82,6 +84,10 @@ class Ground:
         """What holds of every request."""
         return self.shared.among
 
+    def respelt(self, spelling: Spelling) -> int:
+        """The literal that holds where the same request, spelt otherwise, is allowed."""
+        return Accesses(self.space, self.space.respelt(spelling)).of(self._new).allowed
+
     def of_callers(self, callers: Callers) -> int:
         """The literal that holds where the caller is one of `callers`."""
         held = [self._said(callers.source, Operation(), callers.conditions)]
@@ -106,10 +112,15 @@ class Ground:
         """What a rule that says this matches. On TCP, where nobody asks for a path, it is nothing if it names one."""
         if (source, operation, conditions) == (Source(), Operation(), ()):
             return TRUE
+        # Of many workloads the same is asked.
+        key = (source, operation, conditions, self._reading, self._new.trust_domains)
+        if (known := self.shared.said.get(key)) is not None:
+            return known
         rule = Rule(sources=(source,), operations=(operation,), conditions=conditions)
         policy = Policy(namespace="", name="", action=Action.ALLOW, rules=(rule,))
         found = self._accesses.rules([policy], self._new.trust_domains, self._reading)
-        return found[0].literal if found else FALSE
+        said = self.shared.said[key] = found[0].literal if found else FALSE
+        return said
 
     def find(self, *literals: int) -> Witness | None:
         """A request for which all of `literals` hold, as simple as can be, decided again; nothing if there is none.
@@ -127,6 +138,11 @@ class Ground:
             Contradiction: As `find`.
         """
         decision = self._again(case, self.new, self._new)
+        if case.respelt is not None:
+            # Asked about is one that is denied, and allowed as it is spelt otherwise.
+            otherwise = decide_again(self._new, replace(case, attributes=case.respelt))
+            if otherwise.verdict is not Verdict.ALLOW:
+                raise Contradiction(f"{case.respelt} is {otherwise.verdict.value} by the reference")
         before = None if self.old is None or self._old is None else self._again(case, self.old, self._old)
         return Witness(case, decision, before)
 

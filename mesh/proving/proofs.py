@@ -137,15 +137,47 @@ class _Prover:
 
     def ask_all(self) -> None:
         some = subjects(self._snapshot)
-        alone = [n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs))]
+        alone = [
+            n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs, StableUnder))
+        ]
         if alone:
             self._ask([(guarding, None, group) for guarding, group in alike(self._snapshot, some)], (), alone)
+        for number, each in enumerate(self._invariants):
+            if isinstance(each, StableUnder):
+                for guarding, group in alike(self._snapshot, some):
+                    self._ask_about_spellings(number, each, guarding, group)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._invariants):
             if isinstance(each, (NoNewAccess, SameAs)):
                 by_baseline[each.baseline.name].append(number)
         for name, numbers in by_baseline.items():
             self._compare(self._baselines(name), some, numbers)
+
+    def _ask_about_spellings(
+        self, number: int, invariant: StableUnder, guarding: Guarding, group: Sequence[Subject]
+    ) -> None:
+        """Each spelling has requests of its own, for of none other there are two forms."""
+        record = self._records[number]
+        for spelling in invariant.spellings:
+            shared = Shared(
+                Protocol.HTTP,
+                normalization=self._snapshot.config.path_normalization,
+                issuers=guarding.issuers,
+                assumed=self._assumed,
+            )
+            ground = Ground(shared, guarding)
+            changed = ground.space.circuit.all_of((-ground.new.allowed, ground.respelt(spelling)))
+            asked = [
+                (ground.space.circuit.all_of((changed, ground.of_requests(invariant.requests, subject.name))), subject)
+                for subject in group
+            ]
+            started = time.perf_counter()
+            for literal, subject in asked:
+                record.questions += 1
+                if record.witness is None and (witness := ground.find(literal)) is not None:
+                    record.subject, record.witness = subject, witness
+                    record.reason = f"it is denied, and allowed as it is spelt otherwise ({spelling.value})"
+            record.seconds += time.perf_counter() - started
 
     def _compare(self, before: Snapshot, some: Sequence[Subject], numbers: Sequence[int]) -> None:
         were = {subject.name: subject for subject in subjects(before)}
@@ -255,7 +287,8 @@ class _Prover:
             case EveryRule():
                 self._ask_about_rules(invariant, ground, asked)
             case StableUnder():
-                raise NotImplementedError
+                # Each by itself, and not of what others share.
+                raise TypeError(invariant)
         return asked
 
     def _ask_about_rules(self, invariant: EveryRule, ground: Ground, asked: _Asked) -> None:

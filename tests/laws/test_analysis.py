@@ -1,6 +1,7 @@
 """What the analysis says about all requests at once is what the reference says about each of them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from random import Random
@@ -16,6 +17,7 @@ from authz.attributes import Attributes, Protocol
 from authz.decision import Match, Verdict
 from authz.extension_provider import ExtensionProvider, GrpcProvider
 from authz.external import Authorizers
+from authz.invariants import Spelling
 from authz.matcher import matches
 from authz.mesh_config import PathNormalization
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
@@ -251,3 +253,49 @@ def test_a_denied_request_that_is_repaired_is_allowed(chunk: int) -> None:
                     again = semantics.decide(policies, mended, trust_domains=trust_domains, allowed_by=passing)
                     assert again.verdict is Verdict.ALLOW, (seed, attributes, mended)
     assert repairs > hopeless / 4
+
+
+def spelt_otherwise(attributes: Attributes, spelling: Spelling) -> Iterator[Attributes]:
+    match spelling:
+        case Spelling.PATH_NORMALIZATION:
+            parts = (attributes.path or "").split("/")[1:]
+            for slashes in product(("/", "//", "%2F"), repeat=len(parts)):
+                if slashes[0] != "%2F":
+                    path = "".join(slash + part for slash, part in zip(slashes, parts, strict=True))
+                    yield replace(attributes, path=path)
+        case Spelling.METHOD_CASE:
+            yield replace(attributes, method=(attributes.method or "").lower())
+        case _:
+            for more in ("a", "b", "ab", "x"):
+                yield replace(attributes, headers={name: (*lines, more) for name, lines in attributes.headers.items()})
+
+
+@pytest.mark.parametrize("spelling", [each for each in Spelling if each is not Spelling.HOST_CASE])
+def test_what_passes_when_it_is_spelt_otherwise_is_found(spelling: Spelling) -> None:
+    requests = [each for each in every_request() if "//" not in (each.path or "")]
+    unstable = stable = 0
+    for seed in range(14):
+        random = Random(seed)
+        policies = small_policies(random)
+        before = guarding(policies, ("t",))
+        space = Space(Protocol.HTTP, normalization=PathNormalization.BASE, issuers=())
+        access = Accesses(space).of(before)
+        otherwise = Accesses(space, space.respelt(spelling)).of(before)
+        case = space.find(-access.allowed, otherwise.allowed)
+        if case is not None:
+            unstable += 1
+            assert case.respelt is not None
+            verdicts = [
+                semantics.decide(policies, each, trust_domains=("t",)).verdict
+                for each in (case.attributes, case.respelt)
+            ]
+            assert verdicts == [Verdict.DENY, Verdict.ALLOW], (seed, case)
+            continue
+        stable += 1
+        for attributes in random.sample(requests, k=150):
+            if semantics.decide(policies, attributes, trust_domains=("t",)).verdict is Verdict.DENY:
+                for each in spelt_otherwise(attributes, spelling):
+                    decision = semantics.decide(policies, each, trust_domains=("t",))
+                    assert decision.verdict is Verdict.DENY, (seed, attributes, each)
+    assert unstable
+    assert stable

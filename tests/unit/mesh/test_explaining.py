@@ -288,6 +288,28 @@ def test_what_a_vector_missed_is_named_and_really_fails() -> None:
     assert count > 100
 
 
+def test_what_a_vector_would_have_to_be_like_is_allowed() -> None:
+    mended = 0
+    hopeless: list[str] = []
+    for case, found in vectors():
+        if found.decision.verdict is Verdict.ALLOW or found.step not in (Step.DENY, Step.ALLOW):
+            continue
+        if found.repair is None:
+            hopeless.append(case.why)
+            continue
+        mended += 1
+        again = semantics.decide(
+            found.view.policies,
+            found.repair.attributes,
+            trust_domains=found.trust_domains,
+            allowed_by=found.repair.allowed_by | frozenset(case.allowed_by),
+        )
+        assert again.verdict is Verdict.ALLOW, case.why
+        assert found.explanation is not None
+        assert found.explanation.nearest in (None, found.repair.nearest)
+    assert mended > 5 * len(hopeless), hopeless
+
+
 def test_what_a_vector_was_denied_for_really_holds() -> None:
     for case, found in vectors():
         if found.step is not Step.DENY or found.explanation is None:
