@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from cli.quoting import entities, quoted
 from mesh.access.graph import Edge, Graph, Node, What
 from parser.excerpt import visible
 
-__all__ = ["document_of_graph", "dot_of", "entities", "mermaid_of", "open_to", "quoted", "text_of_graph", "words_of"]
+__all__ = ["document_of_graph", "dot_of", "mermaid_of", "open_to", "text_of_graph", "words_of"]
 
 _SHOWN = 4
 """So many routes are named on a line, before the others are counted."""
@@ -106,11 +107,6 @@ def _clusters(graph: Graph) -> Iterator[tuple[str | None, list[Node]]]:
         yield namespace, list(nodes)
 
 
-def quoted(*lines: str) -> str:
-    """Lines as one string of DOT."""
-    return '"' + "\\n".join(visible(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
-
-
 # For Mermaid ------------------------------------------------------------------------------------------------------------
 
 
@@ -133,13 +129,3 @@ def _mermaid(graph: Graph) -> Iterator[str]:
     for edge in graph.edges:
         line = "-->" if edge.what.allowed else "-.->"
         yield f"  {ids[edge.source]} {line}|{entities(*words_of(edge.what).split('; '))}| {ids[edge.target]}"
-
-
-def entities(*lines: str) -> str:
-    """Lines as one string of Mermaid, in which nothing but plain letters stands for itself."""
-    return '"' + "<br/>".join("".join(map(_entity, visible(line))) for line in lines) + '"'
-
-
-def _entity(character: str) -> str:
-    plain = character.isalnum() or character in " ,.:/+*?-()"
-    return character if plain else f"#{ord(character)};"

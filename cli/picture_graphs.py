@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from cli.graph import entities, quoted
 from cli.picture import Kind, Mark, Twig
+from cli.quoting import entities, quoted
 
 __all__ = ["dot_of_twigs", "mermaid_of_twigs"]
 

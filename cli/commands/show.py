@@ -9,12 +9,7 @@ from typing import Any
 import orjson
 
 from cli.command import Command, ExitCode, UsageError
-from cli.drawing import tree_of_request, trees
 from cli.manifests import add_manifest_arguments, print_loaded, store_of
-from cli.picture import document_of_twig
-from cli.picture_graphs import dot_of_twigs, mermaid_of_twigs
-from cli.picture_svg import svg_of
-from cli.picture_text import print_twigs
 from cli.requests import read_request
 from cli.showing import document_of_policy, document_of_view, text_of_view
 from mesh.files import STDIN, display_name
@@ -106,6 +101,13 @@ def _refuse_what_cannot_be(arguments: argparse.Namespace) -> None:
 
 
 def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:
+    # What draws is paid for by who wants a drawing.
+    from cli.drawing import tree_of_request, trees  # noqa: PLC0415
+    from cli.picture import document_of_twig  # noqa: PLC0415
+    from cli.picture_graphs import dot_of_twigs, mermaid_of_twigs  # noqa: PLC0415
+    from cli.picture_svg import svg_of  # noqa: PLC0415
+    from cli.picture_text import print_twigs  # noqa: PLC0415
+
     if arguments.request is None:
         wanted = snapshot.registry if arguments.workload is None else snapshot.registry.named(arguments.workload)
         twigs = [twig for workload in wanted for twig in trees(snapshot, workload)]

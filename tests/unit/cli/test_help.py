@@ -73,3 +73,10 @@ def test_the_whole_parser_knows_what_the_usual_one_does() -> None:
         return set(action.choices)
 
     assert verbs(PARSER) == {command.name for command in COMMANDS}
+
+
+def test_what_draws_and_proves_is_not_loaded_by_who_only_decides() -> None:
+    dear = ["alembic", "fastapi", "grpc", "jinja2", "pysat", "rich", "shtab", "mesh.access", "mesh.proving"]
+    script = f"import sys, cli.main; print([name for name in {dear!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  # ours
+    assert done.stdout.strip() == "[]"

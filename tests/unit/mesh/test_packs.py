@@ -118,3 +118,8 @@ def test_a_pack_is_not_mixed_with_anything(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
     with pytest.raises(PackError, match=r"cannot write .*/notes/below: Not a directory"):
         copy_pack(pack, file / "below")
+
+
+def test_every_pack_is_on_its_page() -> None:
+    page = (Path(__file__).parents[3] / "docs/packs.md").read_text()
+    assert set(re.findall(r"^\| \[([\w-]+)\]\(\.\./policies/\1\)", page, flags=re.MULTILINE)) == packs().keys()
