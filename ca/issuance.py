@@ -184,7 +184,7 @@ class Issuance:
         signing = self.source.now()
         authority = signing.require_authority(at)
         spki = key_to_der(public_key)
-        request = _digest(entry.spiffe_id, spki, ttl)
+        request = b"" if repeat is None else _digest(entry.spiffe_id, spki, ttl)
         if repeat is not None:
             given = await asyncio.to_thread(self.store.inventory.recall, caller.name, repeat.key, request, at=at)
             if given is not None:

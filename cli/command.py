@@ -15,6 +15,10 @@ class ExitCode(IntEnum):
     INTERNAL = 1
     USAGE = 2
     INVALID = 3
+    TESTS = 4
+    COVERAGE = 5
+    INVARIANT = 6
+    DIFFERENCE = 7
 
 
 class CommandError(Exception):

@@ -8,7 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, completion, demo, explain, format, init, lint, serve, show  # noqa: A004  # the verb
+from cli.commands import (
+    ca,
+    check,
+    completion,
+    demo,
+    diff,
+    explain,
+    format,  # noqa: A004  # the verb
+    init,
+    lint,
+    prove,
+    replay,
+    serve,
+    show,
+    test,
+)
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -19,6 +34,10 @@ COMMANDS: tuple[Command | Group, ...] = (
     check.COMMAND,
     explain.COMMAND,
     lint.COMMAND,
+    test.COMMAND,
+    replay.COMMAND,
+    prove.COMMAND,
+    diff.COMMAND,
     show.COMMAND,
     format.COMMAND,
     init.COMMAND,
@@ -94,7 +113,7 @@ def _parser(arguments: Sequence[str] | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
-        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input",
+        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input, 4 tests failed, 5 coverage too low, 6 invariant broken, 7 new access",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     _add_verbs(parser, COMMANDS, arguments)

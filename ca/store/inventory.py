@@ -68,24 +68,25 @@ class Inventory:
             StoreConflictError: there is something of that serial, or the key is another's or compromised.
             StoreUnavailableError: nobody can tell whether it was written.
         """
-        row = {
-            "serial": intent.serial,
-            "spiffe_id": str(intent.spiffe_id),
-            "kind": intent.kind.value,
-            "issuer": intent.issuer,
-            "not_before": intent.not_before,
-            "not_after": intent.not_after,
-            "spki_sha256": intent.spki_sha256,
-            "entry": intent.entry,
-            "caller": intent.caller,
-            "intended": at,
-        }
+        name = str(intent.spiffe_id)
+        row = (
+            intent.serial,
+            name,
+            intent.kind.value,
+            intent.issuer,
+            to_number(intent.not_before),
+            to_number(intent.not_after),
+            intent.spki_sha256,
+            intent.entry,
+            intent.caller,
+            to_number(at),
+        )
 
         def work(transaction: Transaction) -> None:
             transaction.require_clock(at, self._skew)
             if intent.spki_sha256 is not None:
-                transaction.require_key_of(intent.spki_sha256, str(intent.spiffe_id))
-            transaction.append(issued, row)
+                transaction.require_key_of(intent.spki_sha256, name)
+            transaction.intend(row)
 
         return self._writer.submit(work)
 

@@ -42,6 +42,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     for step, why in (
         (f"less {given}/README.md", "what they say, and what to put in their place"),
         (f"meshward lint {given}", "whether they are good"),
+        (f"meshward test {given}", "whether they do what their tests say"),
         (f"meshward show {given} --matrix", "who may call what by them"),
     ):
         print(f"  {step}  # {why}")

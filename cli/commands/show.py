@@ -26,6 +26,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workload", metavar="NAMESPACE/NAME", help="only this one; default: every one there is")
     parser.add_argument("--all", action="store_true", help="say of the other policies, too, why they do not apply")
     instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--who-can", metavar="NAMESPACE/NAME", help="which callers can reach this workload, over all requests, instead"
+    )
+    parser.add_argument("--method", help="with --who-can: by this method")
+    parser.add_argument("--path", metavar="PATH", dest="asked_path", help="with --who-can: at this path")
     instead.add_argument("--tree", action="store_true", help="the decision tree that they are compiled to, instead")
     instead.add_argument("--matrix", action="store_true", help="which caller may ask for what, instead")
     instead.add_argument("--graph", action="store_true", help="which workload may call which, instead")
@@ -45,6 +50,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 # What each of them can be printed as, besides text and json.
 _OUTPUTS = {
     "words": (),
+    "who_can": (),
     "tree": ("svg", "dot", "mermaid"),
     "matrix": ("markdown", "svg"),
     "graph": ("svg", "dot", "mermaid"),
@@ -56,6 +62,17 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     loaded = store_of(arguments).load()
     print_loaded(loaded, verbose=arguments.verbose)
     snapshot = loaded.snapshot
+    if arguments.who_can is not None:
+        from cli.who_can import print_who_can  # noqa: PLC0415  # no other answer pays for what this one needs
+
+        print_who_can(
+            snapshot,
+            arguments.who_can,
+            method=arguments.method,
+            path=arguments.asked_path,
+            output=arguments.output,
+        )
+        return ExitCode.OK
     if arguments.tree:
         return _tree(arguments, snapshot)
     if arguments.matrix or arguments.graph:
@@ -86,18 +103,26 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 def _refuse_what_cannot_be(arguments: argparse.Namespace) -> None:
     if [arguments.mesh, arguments.request, *arguments.paths].count(STDIN) > 1:
         raise UsageError("standard input can be only one of the manifests, the mesh configuration and the request")
-    shown = next((each for each in ("tree", "matrix", "graph") if getattr(arguments, each)), "words")
+    shown = next((each for each in _OUTPUTS if getattr(arguments, each, None)), "words")
     if arguments.request is not None and shown != "tree":
         raise UsageError("only through a tree a request has a way", help="add --tree")
     if arguments.output not in ("text", "json", *_OUTPUTS[shown]):
-        able = " or ".join(f"--{each}" for each, outputs in _OUTPUTS.items() if arguments.output in outputs)
+        able = " or ".join(_option(each) for each, outputs in _OUTPUTS.items() if arguments.output in outputs)
         known = ", ".join(("text", "json", *_OUTPUTS[shown]))
-        given = "policies in words" if shown == "words" else f"--{shown}"
+        given = "policies in words" if shown == "words" else _option(shown)
         raise UsageError(f"{given} cannot be printed as {arguments.output}", help=f"as {known}; or add {able}")
     if arguments.all and shown != "words":
-        raise UsageError("--all is for policies in words", help=f"leave out --all or --{shown}")
+        raise UsageError("--all is for policies in words", help=f"leave out --all or {_option(shown)}")
+    if shown != "who_can" and (arguments.method is not None or arguments.asked_path is not None):
+        raise UsageError("a method and a path are asked about with --who-can", help="add --who-can NAMESPACE/NAME")
+    if shown == "who_can" and arguments.workload is not None:
+        raise UsageError("--who-can says itself what is shown", help="leave out --workload")
     if arguments.request is not None and arguments.workload is not None:
         raise UsageError("a request says itself which workload it is for", help="leave out --workload")
+
+
+def _option(shown: str) -> str:
+    return f"--{shown.replace('_', '-')}"
 
 
 def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:

@@ -17,6 +17,7 @@ from mesh.findings.ambient import find_inert_at_ztunnel
 from mesh.findings.callers import find_about_callers
 from mesh.findings.paths import find_about_paths
 from mesh.findings.ports import find_about_ports
+from mesh.findings.proved import find_dead_rules
 from mesh.findings.surroundings import Surroundings
 from mesh.findings.tokens import find_about_tokens, find_unknown_issuers
 from parser.diagnostics import Diagnostic, Severity
@@ -33,7 +34,15 @@ def examine_meaning(manifests: Manifests, config: MeshConfig | None) -> tuple[Di
     Without one nothing is said that depends on it. Of each file there is a bound on what is said.
     """
     kept: dict[str, Problems] = defaultdict(Problems)
-    for finding in _findings(Surroundings(manifests, config)):
+    mesh = Surroundings(manifests, config)
+    found = list(_findings(mesh))
+    about = {
+        (finding.policy.id, finding.path[2])
+        for finding in found
+        if finding.path[:2] == ("spec", "rules") and len(finding.path) > 2 and isinstance(finding.path[2], int)
+    }
+    found += find_dead_rules(mesh, about)
+    for finding in found:
         diagnostic = _as_diagnostic(finding)
         kept[diagnostic.span.file].add(diagnostic)
     return tuple(diagnostic for problems in kept.values() for diagnostic in problems.diagnostics)

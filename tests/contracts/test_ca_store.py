@@ -37,7 +37,8 @@ from ca.inventory import Intent, InventoryFilter, Issued, IssuedKind, IssuedStat
 from ca.phases import Pace, Phase, SlotKind
 from ca.selector import Selector
 from ca.store import Answer, Store
-from ca.store.schema import metadata
+from ca.store.committing import Transaction
+from ca.store.schema import REVOCATIONS, metadata
 from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain
 from tests.contracts.postgresql import find_postgresql, running_postgresql
 
@@ -399,6 +400,31 @@ def test_many_tasks_of_an_event_loop_wait_for_one_commit_together(store: Store) 
 
     asyncio.run(issue_all())
     assert store.audit.verify().number == 200
+
+
+def test_a_connection_that_was_cut_while_nobody_wrote_is_made_anew(url: str, store: Store) -> None:
+    if not url.startswith("postgresql"):
+        pytest.skip("a file is not cut off")
+    issue(store, intent())
+    behind(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    issue(store, intent(API))
+    assert store.audit.verify().number == 2
+
+
+def test_what_went_by_the_library_is_undone_with_what_went_by_the_driver(store: Store) -> None:
+    def spoiled(transaction: Transaction) -> None:
+        transaction.audit(AuditEvent(AT, BY, "try", Outcome.DONE))
+        transaction.count(REVOCATIONS)
+        raise StoreConflictError("try", "it", "it fails after it has written")
+
+    with pytest.raises(StoreConflictError):
+        store._writer.submit(spoiled).result()
+    assert store.inventory.revocations("a1", at=AT).number == 0
+    issue(store, intent())
+    assert store.audit.verify().number == 1
 
 
 def test_a_key_is_one_names_whether_it_was_asked_for_before_or_at_the_same_time(store: Store) -> None:
