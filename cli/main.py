@@ -8,11 +8,26 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, diff, explain, format, lint, prove, replay, serve, show, test  # noqa: A004  # the verb
+from cli.commands import (
+    ca,
+    check,
+    completion,
+    demo,
+    diff,
+    explain,
+    format,  # noqa: A004  # the verb
+    init,
+    lint,
+    prove,
+    replay,
+    serve,
+    show,
+    test,
+)
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
-__all__ = ["COMMANDS", "main", "run"]
+__all__ = ["COMMANDS", "main", "run", "whole_parser"]
 
 COMMANDS: tuple[Command | Group, ...] = (
     serve.COMMAND,
@@ -25,8 +40,10 @@ COMMANDS: tuple[Command | Group, ...] = (
     diff.COMMAND,
     show.COMMAND,
     format.COMMAND,
+    init.COMMAND,
     ca.COMMAND,
     demo.COMMAND,
+    completion.COMMAND,
 )
 """Every verb, in the order of `--help`."""
 
@@ -87,7 +104,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """What reads every command line: with all verbs of all groups, which takes its time."""
+    return _parser(None)
+
+
+def _parser(arguments: Sequence[str] | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
@@ -98,7 +120,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Group], arguments: Sequence[str]) -> None:
+def _add_verbs(
+    parser: argparse.ArgumentParser, commands: Sequence[Command | Group], arguments: Sequence[str] | None
+) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for command in commands:
         verb = verbs.add_parser(
@@ -111,6 +135,8 @@ def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Gro
             case Command():
                 command.add_arguments(verb)
                 verb.set_defaults(command=command)
+            case Group() if arguments is None:
+                _add_verbs(verb, command.verbs(), None)
             # Nobody else pays for what its verbs need.
             case Group() if command.name in arguments[:1]:
                 _add_verbs(verb, command.verbs(), arguments[1:])

@@ -51,6 +51,12 @@ def _document(bundle: Bundle) -> dict[str, object]:
 
 
 COMMANDS = (
-    Command("list", "whose bundles are kept", _add_list, _list),
-    Command("forget", "forget the bundle of a trust domain that was set up anew", _add_forget, _forget),
+    Command("list", "whose bundles are kept", _add_list, _list, epilog="example: meshward ca federation list"),
+    Command(
+        "forget",
+        "forget the bundle of a trust domain that was set up anew",
+        _add_forget,
+        _forget,
+        epilog="example: meshward ca federation forget partner.example",
+    ),
 )
