@@ -162,7 +162,7 @@ class _Cover:
 
 # Both lists of a condition without a meaning stand where its key does.
 _Id = tuple[str, Path, bool]
-_Sight = tuple[Stage, Protocol, Attribute, tuple[Value, ...]]
+_Sight = tuple[Stage, Protocol, Attribute | None, tuple[Value, ...]]
 
 
 @dataclass(slots=True)
@@ -211,9 +211,9 @@ class Covering:
             self._silent.update(policy.id for policy in at.policies if _allows_nothing(policy))
         if decision.match is not None and attributes.method is not None and attributes.path is not None:
             self._routes.count(attributes.method, attributes.path)
-        sights: set[_Sight] = {
-            (decision.stage, attributes.protocol, attribute, attribute.read(attributes)) for attribute in at.reads
-        }
+        reached = decision.stage, attributes.protocol
+        sights: set[_Sight] = {(*reached, attribute, attribute.read(attributes)) for attribute in at.reads}
+        sights.add((*reached, None, ()))  # there are clauses that look at nothing
         if sights <= at.sights and not (decision.audit and self._misses_audits(at)):
             return
         # A clause looks at one attribute: where every value has been seen, there is nothing new to see.
@@ -250,11 +250,13 @@ class Covering:
     def _at(self, to: str, place: Place) -> _AtPlace:
         if (at := self._places.get(to)) is None:
             policies = self._suite.applying(place)
-            reads = self._suite.snapshot.tree(place.workload, place.service).reads
-            at = self._places[to] = _AtPlace(policies, reads)
             # Of clauses that no case comes to it must be known, too, that they are there.
-            for policy, _, clause in _clauses(explain(policies, Attributes(), trust_domains=self._domains)):
+            found = list(_clauses(explain(policies, Attributes(), trust_domains=self._domains)))
+            for policy, _, clause in found:
                 self._clauses.setdefault((policy.id, clause.path, clause.negated), _Cover(clause))
+            # Not what the tree reads: it knows nothing of rules that nothing can match.
+            reads = frozenset(clause.attribute for _, _, clause in found if clause.attribute is not None)
+            at = self._places[to] = _AtPlace(policies, reads)
         return at
 
     def _take(self, explanation: Explanation, decision: Decision) -> None:

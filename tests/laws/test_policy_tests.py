@@ -178,6 +178,8 @@ def clauses(rule: RuleReport) -> Iterator[ClauseReport]:
 
 @given(st.integers(min_value=0))
 @example(151)
+@example(2261)
+@example(21)
 def test_what_is_covered_is_what_explaining_every_case_would_find(seed: int) -> None:
     check_coverage(seed)
 
