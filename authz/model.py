@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from authz.span import Path, Span
 
-__all__ = ["Action", "Condition", "Operation", "Policy", "Rule", "Source", "TargetRef"]
+__all__ = ["Action", "Condition", "Operation", "Policy", "Rule", "Source", "TargetRef", "field_name"]
 
 
 class Action(Enum):
@@ -128,3 +128,9 @@ class Policy:
             if (found := self.spans.get(path[:length])) is not None:
                 return found
         return None
+
+
+def field_name(field: str) -> str:
+    """What documents call a field of the model: `not_ip_blocks` is `notIpBlocks`."""
+    first, *others = field.split("_")
+    return first + "".join(map(str.capitalize, others))

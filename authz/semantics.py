@@ -15,7 +15,7 @@ from authz.matcher import Matcher, matches
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.values import Scope
 
-__all__ = ["decide", "triggered"]
+__all__ = ["RuleDropped", "RuleReader", "decide", "rule_matches", "triggered"]
 
 
 def decide(
@@ -113,29 +113,30 @@ def _first_match(policies: Sequence[Policy], attributes: Attributes, trust_domai
         (rule_order(policy, index), Match(policy.id, index))
         for policy in policies
         for index, rule in enumerate(policy.rules)
-        if _rule_matches(rule, policy, attributes, Scope(policy.namespace, trust_domains))
+        if rule_matches(rule, policy, attributes, Scope(policy.namespace, trust_domains))
     ]
     return min(matching)[1] if matching else None
 
 
-class _RuleDropped(Exception):  # noqa: N818  # not an error: the rule is as if it had not been written
-    """A part cannot be expressed, and the action says that the rule goes with it (0.5)."""
+class RuleDropped(Exception):  # noqa: N818  # not an error: the rule is as if it had not been written
+    """A part cannot be expressed, and the action says that the rule goes with it (0.5). Its text says which part."""
 
 
-def _rule_matches(rule: Rule, policy: Policy, attributes: Attributes, scope: Scope) -> bool:
-    reader = _Reader(policy.action, attributes, scope)
+def rule_matches(rule: Rule, policy: Policy, attributes: Attributes, scope: Scope) -> bool:
+    """Whether `rule`, one of `policy`, matches; one that is dropped does not."""
+    reader = RuleReader(policy.action, attributes, scope)
     try:
         # Every part is looked at before any is combined: what drops the rule drops it wherever it stands.
         sources = [reader.source(source) for source in rule.sources]
         operations = [reader.operation(operation) for operation in rule.operations]
         conditions = [reader.condition(condition) for condition in rule.conditions]
-    except _RuleDropped:
+    except RuleDropped:
         return False
     return (not sources or any(sources)) and (not operations or any(operations)) and all(conditions)
 
 
-class _Reader:
-    """Whether one part of a rule holds for one request."""
+class RuleReader:
+    """Whether one part of a rule holds for one request. Whatever it is asked may raise `RuleDropped`."""
 
     def __init__(self, action: Action, attributes: Attributes, scope: Scope) -> None:
         self.action = action
@@ -143,12 +144,15 @@ class _Reader:
         self.scope = scope
 
     def source(self, source: Source) -> bool:
+        """Whether all its fields hold."""
         return self.fields(source, SOURCE_FIELDS)
 
     def operation(self, operation: Operation) -> bool:
+        """Whether all its fields hold."""
         return self.fields(operation, OPERATION_FIELDS)
 
     def fields(self, part: Source | Operation, fields: Mapping[str, Attribute]) -> bool:
+        """Whether all `fields` of `part` hold."""
         held = [
             self.field(attribute, getattr(part, name), getattr(part, f"not_{name}"))
             for name, attribute in fields.items()
@@ -156,13 +160,14 @@ class _Reader:
         return all(held)
 
     def condition(self, condition: Condition) -> bool:
+        """Whether it holds; one whose key cannot be expressed asks for nothing, unless it drops the rule."""
         try:
             attribute = resolve(condition.key)
         except UnknownKeyError as error:
-            raise _RuleDropped from error
+            raise RuleDropped(str(error)) from error
         except MalformedKeyError as error:
             if self.action is Action.ALLOW:
-                raise _RuleDropped from error
+                raise RuleDropped(str(error)) from error
             return True
         return self.field(attribute, condition.values, condition.not_values)
 
@@ -185,10 +190,15 @@ class _Reader:
                 found += self.meaning(attribute, value)
             except UnsupportedValueError as error:
                 if self.action is Action.ALLOW:
-                    raise _RuleDropped from error
+                    raise RuleDropped(str(error)) from error
         return found
 
     def meaning(self, attribute: Attribute, value: str) -> tuple[Matcher, ...]:
+        """What one value means.
+
+        Raises:
+            UnsupportedValueError: Nothing, here.
+        """
         if attribute.http_only and self.attributes.protocol is Protocol.TCP:
             raise UnsupportedValueError(value, "only known for HTTP")
         return attribute.matchers(value, self.scope)

@@ -35,7 +35,7 @@ def compile_policies(policies: Iterable[Policy], *, trust_domains: tuple[str, ..
 class DecisionTree:
     """Decides requests for one workload. No decision changes it, and threads may share it."""
 
-    __slots__ = ("_http", "_tcp", "headers", "providers", "reads", "size", "values")
+    __slots__ = ("_http", "_tcp", "claims", "headers", "providers", "reads", "size", "values")
 
     def __init__(self, policies: tuple[Policy, ...], trust_domains: tuple[str, ...]) -> None:
         table = PredicateTable(trust_domains=trust_domains)
@@ -55,6 +55,13 @@ class DecisionTree:
             attribute.argument[0] for attribute in self.reads if attribute.key == "request.headers"
         )
         """The lower-case names of the headers that some rule looks at."""
+        self.claims = frozenset(
+            name
+            for attribute in self.reads
+            for name in _CLAIMS.get(attribute.key, ())
+            or (attribute.argument[:1] if attribute.key == "request.auth.claims" else ())
+        )
+        """The names of the claims that some rule looks at, those on the outside where they are nested."""
         self.providers = frozenset(policy.provider or "" for policy in policies if policy.action is Action.CUSTOM)
         """The external authorizers that CUSTOM policies name, the empty name among them where one names none."""
 
@@ -83,6 +90,12 @@ class DecisionTree:
 
 
 _TCP = Protocol.TCP
+# The keys that have claims of their own.
+_CLAIMS = {
+    "request.auth.principal": ("iss", "sub"),
+    "request.auth.audiences": ("aud",),
+    "request.auth.presenter": ("azp",),
+}
 
 
 class _Stages:

@@ -6,7 +6,16 @@ from enum import Enum
 
 from authz.span import Span
 
-__all__ = ["GATEWAY_CLASS_LABEL", "GATEWAY_LABEL", "WAYPOINT_CLASS", "ProxyKind", "ServiceRef", "Workload"]
+__all__ = [
+    "AMBIENT",
+    "DATAPLANE_LABEL",
+    "GATEWAY_CLASS_LABEL",
+    "GATEWAY_LABEL",
+    "WAYPOINT_CLASS",
+    "ProxyKind",
+    "ServiceRef",
+    "Workload",
+]
 
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 """The label by which a workload says that it is a gateway of the Gateway API, and which."""
@@ -16,6 +25,12 @@ GATEWAY_CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 
 WAYPOINT_CLASS = "istio-waypoint"
 """The class of Istio's waypoints."""
+
+DATAPLANE_LABEL = "istio.io/dataplane-mode"
+"""The label of namespaces and pods that says who decides for them where no sidecar does."""
+
+AMBIENT = "ambient"
+"""Its value where ztunnel does."""
 
 # What Istio's controller puts on the pods that it makes for a waypoint.
 _MANAGED_LABEL = "gateway.istio.io/managed"

@@ -1,4 +1,4 @@
-"""Claim: ten thousand rules are compiled in a second, into fifty megabytes, and a tenth of them takes a tenth of both.
+"""Aim: ten thousand rules are compiled in a second, into fifty megabytes, and a tenth of them takes a tenth of both.
 
 From the model, for both kinds of filter chain. Memory is what Python has allocated for the tree, and at the most while
 it is made; time is measured apart from it, in turn by size, in a process that has nothing else.

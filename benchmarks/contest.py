@@ -1,4 +1,4 @@
-"""Claim: meshward decides faster than the engines beside it, at every size, and among 10,000 prefixes a thousand times as fast.
+"""Aim: meshward decides faster than the engines beside it, at every size, and among 10,000 prefixes a thousand times as fast.
 
 The same rules and the same requests for all: cedarpy with its policies parsed beforehand, casbin with the fastest of its models that
 can say it, and the RBAC filter of a real Envoy, whose own processor time is compared with that of a listener without the filter. All

@@ -1,4 +1,4 @@
-"""Claim: what a decision costs does not grow with the rules: at most half as much again from ten to ten thousand.
+"""Aim: what a decision costs does not grow with the rules: at most half as much again from ten to ten thousand.
 
 For every kind of condition alone, and for nine kinds mixed with callers, methods, tiers and exceptions. A quarter of
 the requests meet the first rule, a quarter the last, a quarter any, and a quarter none; each is made just before it is

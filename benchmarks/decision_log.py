@@ -1,4 +1,4 @@
-"""Claim: writing each decision down costs at most 15 % of the answers.
+"""Aim: writing each decision down costs at most 15 % of the answers.
 
 The server is asked by h2load over one connection, 64 questions at a time, once with a decision log in a file and once without,
 in turn; of the rounds' ratios the median is taken.

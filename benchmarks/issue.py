@@ -1,4 +1,4 @@
-"""Claim: an authority issues thousands of X.509-SVIDs a second on one core, each read again, byte by byte, before it leaves.
+"""Aim: an authority issues thousands of X.509-SVIDs a second on one core, each read again, byte by byte, before it leaves.
 
 The floor is what no authority can leave out: one signature by its key, and one check of that signature. Everything is measured in
 turn in rounds of some milliseconds, in CPU time of this process, so that ratios hold when the machine's speed drifts.

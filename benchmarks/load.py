@@ -1,4 +1,4 @@
-"""Claim: 10,000 policies are loaded from YAML in a few seconds, in one file each or in files of a hundred.
+"""Aim: 10,000 policies are loaded from YAML in a few seconds, in one file each or in files of a hundred.
 
 A process of its own loads each time, as `meshward` does when it starts: it reads, checks and compiles for 2,000 workloads in 200
 namespaces. The floor is one that only makes Python objects of the same files, with PyYAML's fastest loader. Both run in turn, so

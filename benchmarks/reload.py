@@ -1,4 +1,4 @@
-"""Claim: one changed policy among 10,000 is in force within some 50 ms of being looked at, and meanwhile answers come as ever.
+"""Aim: one changed policy among 10,000 is in force within some 50 ms of being looked at, and meanwhile answers come as ever.
 
 A real `meshward serve` of the mesh of `benchmarks.load` is asked every millisecond. Between spells of quiet a policy changes, then
 a workload, then the trust domains of the whole mesh, for which everything is compiled anew. What counts as meanwhile is all from the

@@ -1,4 +1,4 @@
-"""Claim: in a steady state, too, a decision among ten thousand mixed rules costs at most half as much again as among ten.
+"""Aim: in a steady state, too, a decision among ten thousand mixed rules costs at most half as much again as among ten.
 
 By pyperf: calibrated, warmed up, a mean over a loop in each of several processes, so that the luck of one memory layout is not
 the result. `benchmarks.decide` times decisions one by one, for their percentiles; here there is no clock in what is timed.

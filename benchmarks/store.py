@@ -1,4 +1,4 @@
-"""Claim: an inventory of a million certificates lists and issues as one of ten thousand does.
+"""Aim: an inventory of a million certificates lists and issues as one of ten thousand does.
 
 Both stores stand side by side and are asked in turns. Issuing is what a certificate costs in the store alone: an intent, a release and
 a row of the audit chain, by 64 at a time who wait in one event loop. Entries are looked up by callers of a hundred thousand workloads.

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,24 +17,38 @@ from cli.command import UsageError
 from extauthz.decision_log import DecisionLog
 from extauthz.server import ListenError, Port, Server
 from extauthz.service import AuthorizationService
+from extauthz.shadowing import Shadowing
 from extauthz.tally import Fetch, Tally
 from extauthz.token_mode import TokenMode
 from extauthz.tokens import TokenReader, TrustingEnvoy, Verifying
 from mesh.files import STDIN
 from mesh.snapshot import Snapshot
 
-__all__ = ["Answering", "decision_log"]
+__all__ = ["Answering", "Versions", "decision_log"]
 
 _TURN = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What is in force, and what is decided by besides, if anything is."""
+
+    enforced: Snapshot
+    shadow: Snapshot | None = None
+
+    @property
+    def revisions(self) -> tuple[str, str]:
+        """Those of both, empty for none."""
+        return self.enforced.revision, "" if self.shadow is None else self.shadow.revision
+
+
 class Answering:
-    """A server of `snapshot`, which `take` replaces while it runs."""
+    """A server by `versions`, which `take` replaces while it runs. There is a shadow from the beginning, or never."""
 
     def __init__(
         self,
         arguments: argparse.Namespace,
-        snapshot: Snapshot,
+        versions: Versions,
         log: DecisionLog | None,
         tally: Tally,
         port: Port = Port.OWN,
@@ -46,11 +61,17 @@ class Answering:
         self._tally = tally
         self._keys = _keys(arguments, tally)
         self._tokens: TokenReader = TrustingEnvoy() if self._keys is None else Verifying(self._keys)
+        self._shadow = None if versions.shadow is None else Shadowing(versions.shadow, tokens=self._tokens, tally=tally)
         self._service = AuthorizationService(
-            lambda: self.snapshot, tokens=self._tokens, workload=arguments.workload, log=log, tally=tally
+            lambda: self.versions.enforced,
+            tokens=self._tokens,
+            workload=arguments.workload,
+            log=log,
+            tally=tally,
+            shadow=self._shadow,
         )
         self._drain = arguments.drain
-        self.take(snapshot)
+        self.take(versions)
         try:
             self._server = Server(self._service, arguments.listen, port=port)
         except ListenError as error:
@@ -61,14 +82,18 @@ class Answering:
         """Where it listens."""
         return self._server.address
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Answer by this one from now on."""
-        self.snapshot = snapshot
-        self._tokens.expect(snapshot.jwt_rules())
+    def take(self, versions: Versions) -> None:
+        """Answer by these from now on."""
+        self.versions = versions
+        rules = versions.enforced.jwt_rules()
+        if self._shadow is not None and versions.shadow is not None:
+            self._shadow.snapshot = versions.shadow
+            rules = (*rules, *versions.shadow.jwt_rules())
+        self._tokens.expect(rules)
 
     async def start(self) -> None:
         """Answer, once what tokens need is here or is known not to come."""
-        await self._tokens.ready(self.snapshot.jwt_rules())
+        await self._tokens.ready(self.versions.enforced.jwt_rules())
         await self._server.start()
         self._living = asyncio.create_task(self._live())
 

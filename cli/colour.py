@@ -1,4 +1,4 @@
-"""Colour for ward on a terminal: what a policy does, and the words that turn a meaning around, stand out."""
+"""Colour on a terminal: in ward what a policy does, in an explanation what held and what did not."""
 
 from typing import TextIO
 
@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.highlighter import RegexHighlighter
 from rich.theme import Theme
 
-__all__ = ["print_coloured"]
+__all__ = ["print_coloured", "print_explanation"]
 
 _THEME = Theme(
     {
@@ -38,7 +38,31 @@ class _Ward(RegexHighlighter):
     ]
 
 
+class _Explanation(RegexHighlighter):
+    """Finds verdicts and signs by their places alone, so that nothing that a request says is coloured for one."""
+
+    base_style = "ward."
+    highlights = [  # noqa: RUF012  # rich declares it so
+        r"\A(?P<allow>ALLOW \d+)",
+        r"\A(?P<deny>DENY \d+)",
+        r"(?m)^  (?P<word>(?:decided by|nearest|matched|to change|seen|also) +)",
+        r"(?m)^ +(?:(?:or )?(?:from|to|when) +)?(?P<allow>✓)",
+        r"(?m)^ +(?:(?:or )?(?:from|to|when) +)?(?P<deny>✗)",
+        r"(?m)^      [✓✗] (?P<name>\S+)",
+        r"(?m)(?P<word>  \(line \d+\)$)",
+    ]
+
+
 def print_coloured(text: str, terminal: TextIO) -> None:
-    """Print `text` in colours; its lines stay as they are, however long."""
-    console = Console(file=terminal, theme=_THEME, highlighter=_Ward(), soft_wrap=True, markup=False, emoji=False)
+    """Print ward in colours; its lines stay as they are, however long."""
+    _print(text, terminal, _Ward())
+
+
+def print_explanation(text: str, terminal: TextIO) -> None:
+    """Print an explanation in colours; its lines stay as they are, however long."""
+    _print(text, terminal, _Explanation())
+
+
+def _print(text: str, terminal: TextIO, highlighter: RegexHighlighter) -> None:
+    console = Console(file=terminal, theme=_THEME, highlighter=highlighter, soft_wrap=True, markup=False, emoji=False)
     console.print(text, end="")

@@ -15,6 +15,10 @@ class ExitCode(IntEnum):
     INTERNAL = 1
     USAGE = 2
     INVALID = 3
+    TESTS = 4
+    COVERAGE = 5
+    INVARIANT = 6
+    DIFFERENCE = 7
 
 
 class CommandError(Exception):
@@ -35,13 +39,14 @@ class UsageError(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb: its name, one line about it, the options it takes, and what it does."""
+    """A verb: its name, one line about it, the options it takes, what it does, and what stands at the end of its help."""
 
     name: str
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], ExitCode]
     description: str = ""
+    epilog: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

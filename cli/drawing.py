@@ -8,9 +8,9 @@ from authz.trail import Trail, follow
 from authz.tree import DecisionTree
 from authz.workload import Workload
 from cli.picture import Kind, Mark, Twig, picture
-from cli.showing import views
 from mesh.deciding import Offline, decide, destination_of
 from mesh.snapshot import Snapshot
+from mesh.view import views
 from parser.request import RequestDocument
 
 __all__ = ["tree_of_request", "trees"]

@@ -1,18 +1,15 @@
 """Formatting files: what `meshward format` does, from its arguments to its exit code."""
 
 import argparse
-import os
-import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from difflib import unified_diff
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from cli.command import CommandError, ExitCode, UsageError
+from cli.command import ExitCode, UsageError
 from cli.manifests import print_diagnostics
+from cli.rewriting import replace_file
 from mesh.files import STDIN, read_manifests
 from parser.diagnostics import PolicySyntaxError
 from parser.formatting import FormatError, Syntax, format_manifest, syntax_of
@@ -124,38 +121,8 @@ def _write(files: Sequence[_File]) -> ExitCode:
     places = {Path(file.name).resolve(): file for file in files}
     changed = {path: file for path, file in places.items() if file.before != file.after}
     for path, file in changed.items():
-        _replace(path, file.before, file.after)
+        replace_file(path, file.before, file.after)
         print(file.name)
     sys.stdout.flush()
     print(f"meshward: {len(changed)} of {len(places)} files written", file=sys.stderr)
     return ExitCode.OK
-
-
-def _replace(path: Path, before: bytes, after: bytes) -> None:
-    """Put `after` in the place of the file, at once, so that nobody ever reads half of it."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        with _beside(path) as temporary:
-            temporary.write(after)
-            temporary.flush()
-            os.fchmod(temporary.fileno(), mode)
-            os.fsync(temporary.fileno())
-            _refuse_changed(path, before)
-            Path(temporary.name).replace(path)
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from error
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    """A new file in the same directory, which is gone in the end unless it was put somewhere."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
-        try:
-            yield temporary
-        finally:
-            Path(temporary.name).unlink(missing_ok=True)
-
-
-def _refuse_changed(path: Path, before: bytes) -> None:
-    if path.read_bytes() != before:
-        raise CommandError(f"{path} has changed since it was read, and is left alone", help="run it again")

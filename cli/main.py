@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, format, lint, serve, show  # noqa: A004  # the verb
+from cli.commands import ca, check, demo, diff, explain, format, lint, prove, replay, serve, show, test  # noqa: A004  # the verb
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
@@ -17,7 +17,12 @@ __all__ = ["COMMANDS", "main", "run"]
 COMMANDS: tuple[Command | Group, ...] = (
     serve.COMMAND,
     check.COMMAND,
+    explain.COMMAND,
     lint.COMMAND,
+    test.COMMAND,
+    replay.COMMAND,
+    prove.COMMAND,
+    diff.COMMAND,
     show.COMMAND,
     format.COMMAND,
     ca.COMMAND,
@@ -86,7 +91,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
-        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input",
+        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input, 4 tests failed, 5 coverage too low, 6 invariant broken, 7 new access",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     _add_verbs(parser, COMMANDS, arguments)
@@ -100,6 +105,7 @@ def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Gro
             command.name,
             help=command.summary,
             description=command.description or f"{command.summary[0].upper()}{command.summary[1:]}.",
+            epilog=command.epilog if isinstance(command, Command) else None,
         )
         match command:
             case Command():

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from authz.mesh_config import ISTIOD_SWITCHES
 from mesh.directory import DirectoryStore, Loaded
@@ -42,9 +42,10 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="show warnings, and what was skipped")
 
 
-def store_of(arguments: argparse.Namespace) -> DirectoryStore:
-    """The store that the arguments name."""
-    return DirectoryStore(tuple(arguments.paths), arguments.mesh, dict(arguments.istiod_env), budget=arguments.budget)
+def store_of(arguments: argparse.Namespace, *, paths: Sequence[str] | None = None) -> DirectoryStore:
+    """The store that the arguments name; one of other `paths` if they are given, and else as the arguments say."""
+    paths = arguments.paths if paths is None else paths
+    return DirectoryStore(tuple(paths), arguments.mesh, dict(arguments.istiod_env), budget=arguments.budget)
 
 
 def _count(text: str) -> int:

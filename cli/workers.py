@@ -15,13 +15,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import Array, c_char
+from dataclasses import replace
+from enum import Enum
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawArray
 from typing import BinaryIO
 
 import uvloop
 
-from cli.answering import Answering, decision_log
+from cli.answering import Answering, Versions, decision_log
 from cli.command import CommandError, UsageError
 from extauthz.metrics import Answerer
 from extauthz.server import UNIX, ListenError, Port, parse_port
@@ -71,12 +73,12 @@ def _reserved(address: str) -> socket.socket:
 
 
 class Workers:
-    """Processes that answer at `addresses`, one each, by the snapshot that they were told of last."""
+    """Processes that answer at `addresses`, one each, by the versions that they were told of last."""
 
-    def __init__(self, arguments: argparse.Namespace, addresses: Sequence[str], snapshot: Snapshot) -> None:
+    def __init__(self, arguments: argparse.Namespace, addresses: Sequence[str], versions: Versions) -> None:
         self._drain: float = arguments.drain
         self._workers = [
-            _Worker(number, argparse.Namespace(**{**vars(arguments), "listen": address}), snapshot)
+            _Worker(number, argparse.Namespace(**{**vars(arguments), "listen": address}), versions)
             for number, address in enumerate(addresses)
         ]
         self._keeping: list[asyncio.Task[None]] = []
@@ -94,10 +96,10 @@ class Workers:
             raise
         self._keeping = [asyncio.create_task(worker.keep()) for worker in self._workers]
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Have all answer by this one; they do so one moment later."""
+    def take(self, versions: Versions) -> None:
+        """Have all answer by these; they do so one moment later."""
         for worker in self._workers:
-            worker.take(snapshot)
+            worker.take(versions)
 
     def answerers(self) -> Sequence[Answerer]:
         """All of them, as they are now."""
@@ -110,19 +112,31 @@ class Workers:
         await asyncio.gather(*(worker.stop(within=self._drain + _LAST_STEPS) for worker in self._workers))
 
 
+class _Role(Enum):
+    """What a worker has a snapshot for, as it is said before one is sent."""
+
+    ENFORCED = b"E"
+    SHADOW = b"S"
+
+
+def _by_role(versions: Versions) -> dict[_Role, Snapshot]:
+    enforced = {_Role.ENFORCED: versions.enforced}
+    return enforced if versions.shadow is None else {**enforced, _Role.SHADOW: versions.shadow}
+
+
 class _Worker:
     """The first process's end of one worker, and of those that follow it when it dies."""
 
-    def __init__(self, number: int, arguments: argparse.Namespace, snapshot: Snapshot) -> None:
+    def __init__(self, number: int, arguments: argparse.Namespace, versions: Versions) -> None:
         self._number = number
         self._arguments = arguments
-        self._wanted = snapshot
+        self._wanted = versions
         self._news = asyncio.Event()
         self._memory = RawArray(c_char, SIZE)
         self._tally = Tally(memoryview(self._memory))
         self._process: SpawnProcess | None = None
         self._ended = asyncio.Event()
-        self._revision = ""
+        self._revisions: dict[_Role, str] = {}
         self._restarts = 0
         self._feeding: asyncio.Task[None] | None = None
 
@@ -134,13 +148,14 @@ class _Worker:
             name=f"worker-{self._number}",
             pid=None if process is None or self._ended.is_set() else process.pid,
             tally=self._tally,
-            revision=self._revision,
+            revision=self._revisions.get(_Role.ENFORCED, ""),
+            shadow=self._revisions.get(_Role.SHADOW, ""),
             restarts=self._restarts,
         )
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Have it answer by this one as soon as it can; what it was to answer by before it could is left out."""
-        self._wanted = snapshot
+    def take(self, versions: Versions) -> None:
+        """Have it answer by these as soon as it can; what it was to answer by before it could is left out."""
+        self._wanted = versions
         self._news.set()
 
     async def start(self) -> None:
@@ -155,7 +170,7 @@ class _Worker:
                 target=_work, args=(theirs, self._arguments, self._memory), name=f"worker {self._number}", daemon=True
             )
             process.start()
-        self._process, self._revision = process, ""
+        self._process, self._revisions = process, {}
         self._ended.clear()
         loop = asyncio.get_running_loop()
         loop.add_reader(process.sentinel, self._has_ended, process)
@@ -204,20 +219,23 @@ class _Worker:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: asyncio.Future[bool]
     ) -> None:
         """Send one process what it is to answer by, for as long as it lives."""
-        has: Snapshot | None = None
+        has: dict[_Role, Snapshot] = {}
         with suppress(OSError):
             while not self._ended.is_set():
                 self._news.clear()
-                wanted = self._wanted
-                if wanted is not has:
-                    for piece in pieces(wanted, has):
+                wanted = _by_role(self._wanted)
+                role = next((role for role, snapshot in wanted.items() if snapshot is not has.get(role)), None)
+                if role is not None:
+                    writer.write(role.value)
+                    for piece in pieces(wanted[role], has.get(role)):
                         writer.write(piece)
                         await writer.drain()
-                    if (await reader.readline()).decode().strip() != wanted.revision:
+                    revision = wanted[role].revision
+                    if (await reader.readline()).decode().strip() != revision:
                         break
-                    has, self._revision = wanted, wanted.revision
-                    if not answers.done():
-                        answers.set_result(True)
+                    has[role], self._revisions[role] = wanted[role], revision
+                elif not answers.done():
+                    answers.set_result(True)
                 elif not self._ended.is_set():
                     await self._news.wait()
         await self._ended.wait()
@@ -235,28 +253,33 @@ def _work(connection: socket.socket, arguments: argparse.Namespace, memory: Arra
     tally = Tally(memoryview(memory))
     try:
         with decision_log(arguments.decision_log) as log, short_turns(), connection:
-            uvloop.run(_answer(connection, lambda snapshot: Answering(arguments, snapshot, log, tally, Port.SHARED)))
+            roles = tuple(_Role) if arguments.shadow else (_Role.ENFORCED,)
+            uvloop.run(
+                _answer(connection, roles, lambda versions: Answering(arguments, versions, log, tally, Port.SHARED))
+            )
     except CommandError as error:
         _logger.error("%s", error)  # noqa: TRY400  # the message is for a person
         sys.exit(1)
 
 
-async def _answer(connection: socket.socket, answering_by: Callable[[Snapshot], Answering]) -> None:
+async def _answer(
+    connection: socket.socket, roles: Sequence[_Role], answering_by: Callable[[Versions], Answering]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     stream = connection.makefile("rb")
-    answering = answering_by(await asyncio.to_thread(received, stream, None))
+    answering = answering_by(await asyncio.to_thread(_first, connection, stream, roles))
     freeze()
     await answering.start()
-    _confirm(connection, answering)
+    # The last of the first is confirmed when there are answers.
+    _confirm(connection, _by_role(answering.versions)[roles[-1]])
 
     def listen() -> None:
         """Take up what comes; the connection ends when the first process is gone, however it went."""
         with suppress(EOFError, OSError):
             while True:
-                _replace(answering, stream, loop)
-                _confirm(connection, answering)
+                _replace(answering, connection, stream, loop)
         loop.call_soon_threadsafe(stop.set)
 
     # Not one of the loop's own threads: those are waited for at the end, and this one waits for a word that may never come.
@@ -265,18 +288,45 @@ async def _answer(connection: socket.socket, answering_by: Callable[[Snapshot], 
     await answering.stop()
 
 
-def _confirm(connection: socket.socket, answering: Answering) -> None:
-    connection.sendall(f"{answering.snapshot.revision}\n".encode())
+def _first(connection: socket.socket, stream: BinaryIO, roles: Sequence[_Role]) -> Versions:
+    """The snapshots to begin with: one for each of `roles`, in their order, or again where one was outdated meanwhile."""
+    has: dict[_Role, Snapshot] = {}
+    while True:
+        role = _role(stream)
+        has[role] = received(stream, has.get(role))
+        if role is roles[-1]:
+            return Versions(has[_Role.ENFORCED], has.get(_Role.SHADOW))
+        _confirm(connection, has[role])
 
 
-def _replace(answering: Answering, stream: BinaryIO, loop: asyncio.AbstractEventLoop) -> None:
+def _role(stream: BinaryIO) -> _Role:
+    """What the snapshot is for that comes next."""
+    if not (said := stream.read(1)):
+        raise EOFError
+    return _Role(said)
+
+
+def _confirm(connection: socket.socket, snapshot: Snapshot) -> None:
+    connection.sendall(f"{snapshot.revision}\n".encode())
+
+
+def _replace(
+    answering: Answering, connection: socket.socket, stream: BinaryIO, loop: asyncio.AbstractEventLoop
+) -> None:
     """Wait for a snapshot, and have `answering` answer by it."""
-    snapshot = received(stream, answering.snapshot)
+    role = _role(stream)
+    outdated = [_by_role(answering.versions)[role]]
+    snapshot = received(stream, outdated[0])
     freeze()
-    outdated = [answering.snapshot]
 
     async def take() -> None:
-        answering.take(snapshot)
+        # The other has not changed meanwhile: what comes, comes one after the other.
+        versions = answering.versions
+        if role is _Role.ENFORCED:
+            answering.take(replace(versions, enforced=snapshot))
+        else:
+            answering.take(replace(versions, shadow=snapshot))
 
     asyncio.run_coroutine_threadsafe(take(), loop).result()
     let_go(outdated)
+    _confirm(connection, snapshot)

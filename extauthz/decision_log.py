@@ -7,26 +7,33 @@ from typing import BinaryIO
 import orjson
 
 from authz.attributes import Attributes, Protocol
+from authz.record import record
+from authz.secrecy import MASK, SECRET_HEADERS
 from extauthz.wire import Destination
 
-__all__ = ["DecisionLog", "request_document"]
-
-# What a policy compares may still be a secret; that it was there is all that the log says of it.
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key", "x-forwarded-client-cert"})
-_MASK = "***"
+__all__ = ["Consulted", "DecisionLog", "request_document"]
 
 
 class DecisionLog:
     """Writes decisions to `out` as they are made.
 
-    It names no header that no policy looks at, no query string, and no value of a header that carries a secret.
+    It names no header and no claim that no policy looks at, no query string, and no value of a header that carries a secret.
     """
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
 
-    def write(self, request: Mapping[str, object], decision: Mapping[str, object], *, duration_us: float) -> None:
+    def write(
+        self,
+        request: Mapping[str, object],
+        decision: Mapping[str, object],
+        *,
+        duration_us: float,
+        shadow: orjson.Fragment | None = None,
+    ) -> None:
         """One decision, made just now in `duration_us`: the request and the decision as documents.
+
+        `shadow` is what the version beside it decides, where that is something else.
 
         Raises:
             OSError: It could not be written.
@@ -35,14 +42,27 @@ class DecisionLog:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             **request,
             "decision": decision,
+            **({} if shadow is None else {"shadow": shadow}),
             "duration_us": round(duration_us, 1),
         }
         self._out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         self._out.flush()
 
 
-def request_document(destination: Destination, attributes: Attributes, consulted: frozenset[str]) -> dict[str, object]:
-    """The request as a request document, as far as it may be written down; `consulted` are the headers policies look at."""
+@record
+class Consulted:
+    """What policies look at: headers, by their lower-case names, and claims."""
+
+    headers: frozenset[str] = frozenset()
+    claims: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Consulted") -> "Consulted":
+        """What either looks at."""
+        return Consulted(headers=self.headers | other.headers, claims=self.claims | other.claims)
+
+
+def request_document(destination: Destination, attributes: Attributes, consulted: Consulted) -> dict[str, object]:
+    """The request as a request document, as far as it may be written down, and as far as policies look at it."""
     document = _given(
         workload=destination.workload,
         destination=_given(
@@ -59,9 +79,9 @@ def request_document(destination: Destination, attributes: Attributes, consulted
     )
     if attributes.protocol is Protocol.HTTP:
         headers = {
-            name: [_MASK] * len(values) if name in _SECRET_HEADERS else [_readable(value) for value in values]
+            name: [MASK] * len(values) if name in SECRET_HEADERS else [_readable(value) for value in values]
             for name, values in attributes.headers.items()
-            if name in consulted
+            if name in consulted.headers
         }
         document["request"] = _given(
             method=attributes.method,
@@ -70,7 +90,23 @@ def request_document(destination: Destination, attributes: Attributes, consulted
             scheme=attributes.scheme,
             headers=headers or None,
         )
+        if attributes.claims is not None and consulted.claims:
+            claims = {name: value for name, value in attributes.claims.items() if name in consulted.claims}
+            document["jwt"] = {"claims": _comparable(claims)}
     return document
+
+
+def _comparable(value: object) -> object:
+    """Of claims what a policy can be about: texts, lists of them, and what these are in. Others are no part of any decision."""
+    match value:
+        case str():
+            return _readable(value)
+        case list() | tuple():
+            return [_readable(item) for item in value if isinstance(item, str)]
+        case Mapping():
+            return {_readable(name): _comparable(inner) for name, inner in value.items()}
+        case _:
+            return None
 
 
 def _given(**facts: object) -> dict[str, object]:

@@ -21,7 +21,7 @@ from prometheus_client.utils import floatToGoString
 from authn.status import JwtStatus
 from authz.decision import Stage, Verdict
 from authz.model import Action
-from extauthz.tally import BUCKETS, Call, Counted, Decided, Fetch, Refusal, Tally, Token
+from extauthz.tally import BUCKETS, Beside, Call, Counted, Decided, Fetch, Refusal, Tally, Token
 from mesh.snapshot import Snapshot
 
 __all__ = ["Answerer", "Metrics", "Reload", "Status"]
@@ -52,12 +52,16 @@ class Reload(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answerer:
-    """A process that answers, as the first one sees it: its id, none while it does not run, and by what it answers."""
+    """A process that answers, as the first one sees it: its id, none while it does not run, and by what it answers.
+
+    `shadow` is the revision that it decides by besides; empty where there is none.
+    """
 
     name: str
     pid: int | None
     tally: Tally
     revision: str
+    shadow: str = ""
     restarts: int = 0
 
     @property
@@ -74,11 +78,14 @@ class Answerer:
 class Status:
     """What the first process knows of the server as a whole.
 
-    `answerers` says who answers; `outdated`, whether what is in force is not what the manifests say now.
+    `answerers` says who answers; `outdated`, whether what is in force is not what the manifests say now. `shadow` is what is
+    decided by besides, where that is wanted, and `shadow_outdated` the same of that.
     """
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
+        self.shadow: Snapshot | None = None
+        self.shadow_outdated: Callable[[], bool] = bool
         self.answerers: Callable[[], Sequence[Answerer]] = tuple
         self.outdated: Callable[[], bool] = bool
         self.draining = False
@@ -118,6 +125,7 @@ class Metrics(Collector):
         yield from _answers(tallies)
         yield from _outside(tallies)
         yield from self._manifests()
+        yield from self._shadow(tallies)
         yield from self._workers(answerers)
         yield from self._processes.collect(answerers)
 
@@ -153,15 +161,39 @@ class Metrics(Collector):
         yield _gauge("rules", "Rules of the AuthorizationPolicies in force.", rules)
         yield _gauge("workloads", "Workloads that are known.", workloads)
 
+    def _shadow(self, tallies: Sequence[Tally]) -> Iterator[Metric]:
+        """The version that is decided by and not enforced."""
+        shadow = self._status.shadow
+        decided = CounterMetricFamily(
+            "meshward_shadow_decisions",
+            "Questions that were decided by the shadow, too: what was answered, and what it would have.",
+            labels=["enforced", "shadow"],
+        )
+        revision = InfoMetricFamily("meshward_shadow_revision", "The revision of the shadow.")
+        if shadow is not None:
+            counts: dict[tuple[Verdict, Beside], int] = {}
+            for tally in tallies:
+                for each, count in tally.shadows:
+                    counts[each] = counts.get(each, 0) + count
+            for (verdict, beside), count in counts.items():
+                decided.add_metric([verdict.value, beside.value], count)
+            revision.add_metric([], {"revision": shadow.revision})
+        yield decided
+        yield revision
+        yield _gauge(
+            "shadow_manifests_refused",
+            "1 if an older revision of the shadow is decided by, because the last was refused.",
+            self._status.shadow_outdated(),
+        )
+
     def _workers(self, answerers: Sequence[Answerer]) -> Iterator[Metric]:
-        snapshot = self._status.snapshot
-        revision = "" if snapshot is None else snapshot.revision
+        wanted = tuple("" if each is None else each.revision for each in (self._status.snapshot, self._status.shadow))
         yield _gauge("workers", "Processes that should answer.", len(answerers))
         yield _gauge("workers_up", "Processes that answer.", sum(each.up for each in answerers))
         yield _gauge(
             "workers_behind",
             "Processes that have not taken up the revision in force.",
-            sum(each.revision != revision for each in answerers),
+            sum((each.revision, each.shadow) != wanted for each in answerers),
         )
         yield CounterMetricFamily(
             "meshward_worker_restarts",

@@ -13,7 +13,7 @@ from authn.status import JwtStatus
 from authz.decision import Decision, Stage, Verdict
 from authz.model import Action
 
-__all__ = ["BUCKETS", "SIZE", "Call", "Counted", "Decided", "Fetch", "Refusal", "Tally", "Token"]
+__all__ = ["BUCKETS", "SIZE", "Beside", "Call", "Counted", "Decided", "Fetch", "Refusal", "Tally", "Token"]
 
 BUCKETS = (
     *(10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6),
@@ -56,10 +56,21 @@ class Token(Enum):
     VERIFIED = "verified"
 
 
+class Beside(Enum):
+    """What the version of the policies that is decided by beside the one in force says of a request."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    UNKNOWN = "UNKNOWN"
+    """Somebody would have to be asked first."""
+    ERROR = "ERROR"
+
+
 Counted = Refusal | Call | Fetch | Token | JwtStatus
 Decided = tuple[Verdict, Stage, Action | None]
 _DECIDED: Sequence[Decided] = tuple(product(Verdict, Stage, (None, *Action)))
-_COUNTED: Sequence[object] = (*_DECIDED, *BUCKETS, "over", *Refusal, *Call, *Fetch, *Token, *JwtStatus)
+_SHADOWED: Sequence[tuple[Verdict, Beside]] = tuple(product(Verdict, Beside))
+_COUNTED: Sequence[object] = (*_DECIDED, *BUCKETS, "over", *Refusal, *Call, *Fetch, *Token, *JwtStatus, *_SHADOWED)
 _PLACES: Mapping[object, int] = {each: place for place, each in enumerate(_COUNTED)}
 # Known by their identities: the hash of an enum's member is computed by Python, and costs more than all of the rest.
 _DECISIONS = {
@@ -95,6 +106,10 @@ class Tally:
         """One more of these."""
         self._counts[_PLACES[what]] += 1
 
+    def shadowed(self, enforced: Verdict, beside: Beside) -> None:
+        """One request that was decided by the other version, too."""
+        self._counts[_PLACES[enforced, beside]] += 1
+
     def alive(self, *, at: float) -> None:
         """The loop that answers turns."""
         self._gauges[_ALIVE] = at
@@ -107,6 +122,11 @@ class Tally:
     def decisions(self) -> Iterator[tuple[Decided, int]]:
         """How often each combination was decided, those that never were included."""
         return ((each, self._counts[_PLACES[each]]) for each in _DECIDED)
+
+    @property
+    def shadows(self) -> Iterator[tuple[tuple[Verdict, Beside], int]]:
+        """How often the two versions decided so, each combination."""
+        return ((each, self._counts[_PLACES[each]]) for each in _SHADOWED)
 
     def of(self, what: Counted) -> int:
         """How many of these there were."""

@@ -10,11 +10,17 @@ from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.request_authentication import JwtRule
 
-__all__ = ["TokenReader", "TrustingEnvoy", "Verifying"]
+__all__ = ["TokenReader", "TrustingEnvoy", "Verifying", "payload_of"]
 
 # Where Envoy's jwt_authn filter leaves what it has verified, under the name that Istio gives it (semantics 4.7).
 _JWT_AUTHN = "envoy.filters.http.jwt_authn"
 _PAYLOAD = "payload"
+
+
+def payload_of(attributes: Attributes) -> Mapping[str, object] | None:
+    """What Envoy says that it has verified, if it has and says so."""
+    payload = (attributes.metadata or {}).get(_JWT_AUTHN, {}).get(_PAYLOAD)
+    return payload if isinstance(payload, Mapping) else None
 
 
 class TokenReader(Protocol):
@@ -36,6 +42,10 @@ class TokenReader(Protocol):
         """
         ...
 
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:
+        """Whether `read` would answer at once, for it need not wait for keys."""
+        ...
+
     async def close(self) -> None:
         """Let go of whatever is open."""
         ...
@@ -53,10 +63,13 @@ class Verifying:
 
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What the tokens prove by their signatures."""
-        # Who brings no token need not wait for keys.
-        if not self._keys.is_ready(rules) and carries_token(rules, attributes):
+        if not self.at_hand(rules, attributes):
             await self._keys.ready(rules)
         return authenticate(rules, attributes, key_sets=self._keys.key_set, at=time.time(), remembered=self._remembered)
+
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:
+        """Who brings no token need not wait for keys."""
+        return self._keys.is_ready(rules) or not carries_token(rules, attributes)
 
 
 class TrustingEnvoy:
@@ -70,8 +83,11 @@ class TrustingEnvoy:
 
     async def read(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> Authenticated:
         """What Envoy says they prove; nothing where no rule of the destination asks for tokens."""
-        payload = (attributes.metadata or {}).get(_JWT_AUTHN, {}).get(_PAYLOAD) if rules else None
-        return Authenticated(claims=payload if isinstance(payload, Mapping) else None)
+        return Authenticated(claims=payload_of(attributes) if rules else None)
+
+    def at_hand(self, rules: tuple[JwtRule, ...], attributes: Attributes) -> bool:  # noqa: ARG002  # the protocol's
+        """It always is."""
+        return True
 
     async def close(self) -> None:
         """Nothing is open."""

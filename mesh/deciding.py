@@ -6,6 +6,7 @@ from typing import Protocol
 
 from authn import KeySets, StaticKeys, UnauthenticatedError, authenticate
 from authn.claims import as_policies_see
+from authn.verified_tokens import VerifiedTokens
 from authz.attributes import Attributes
 from authz.decision import RBAC_DENIAL, Decision, Denial, Match, Shadow, Stage, Trigger, Verdict
 from authz.normalization import RefusedPathError, normalize_path
@@ -19,11 +20,14 @@ from parser.request import RequestDocument
 __all__ = [
     "Offline",
     "TreeDecides",
+    "as_seen",
     "decide",
     "decide_as_sent",
     "decision_document",
     "destination_of",
+    "only_port",
     "refused_at_port",
+    "refused_path",
     "unasked",
     "unauthenticated",
     "with_identity",
@@ -34,12 +38,14 @@ __all__ = [
 class Offline:
     """What stands in for a network: the time, in seconds since 1970, the keys for tokens, and what authorizers would say.
 
-    The external authorizers `allowed_by` are taken to let every request through, and the others to refuse.
+    The external authorizers `allowed_by` are taken to let every request through, and the others to refuse. `remembered` saves
+    verifying the same tokens again, and makes no other difference.
     """
 
     at: float
     key_sets: KeySets = field(default_factory=lambda: StaticKeys().key_set)
     allowed_by: frozenset[str] = frozenset()
+    remembered: VerifiedTokens | None = None
 
 
 # Reading a member off its class costs as much as reading a fact.
@@ -68,8 +74,8 @@ def decide(
     guard = snapshot.guard(workload, document.destination.service)
     attributes = document.attributes
     port, identities, claims = attributes.destination_port, attributes.identities, attributes.claims
-    if port is None and len(workload.ports) == 1:
-        port = workload.ports[0]
+    if port is None:
+        port = only_port(workload)
     mode = guard.mode(port)
     if not identities and mode.mode is _STRICT:
         return _plaintext(mode)
@@ -89,12 +95,21 @@ def decide(
     attributes = _with(attributes, port, identities, claims)
     if claims is None and guard.jwt_rules:
         try:
-            attributes = authenticate(guard.jwt_rules, attributes, key_sets=offline.key_sets, at=offline.at).applied_to(
-                attributes
-            )
+            attributes = authenticate(
+                guard.jwt_rules,
+                attributes,
+                key_sets=offline.key_sets,
+                at=offline.at,
+                remembered=offline.remembered,
+            ).applied_to(attributes)
         except UnauthenticatedError as error:
             return unauthenticated(error)
     return tree_decides(guard.tree, attributes, allowed_by=providers)
+
+
+def only_port(workload: Workload) -> int | None:
+    """The port that a request is for if it does not say; none where the workload has several."""
+    return workload.ports[0] if len(workload.ports) == 1 else None
 
 
 def _with(
@@ -153,6 +168,11 @@ def _plaintext(mode: PortMode) -> Decision:
     return _denied(f"plaintext, where PeerAuthentication {mode.by} demands mTLS")
 
 
+def refused_path(error: RefusedPathError) -> Decision:
+    """The denial of a request whose path the proxy refuses before it asks anybody."""
+    return _denied(str(error), Denial(400, b""))
+
+
 def with_identity(guard: Guard, attributes: Attributes) -> Attributes:
     """The facts without the caller's identity where mTLS is switched off: there Istio's proxy looks at no certificate."""
     if attributes.identities and guard.mode(attributes.destination_port).mode is _DISABLE:
@@ -165,12 +185,24 @@ def _denied(reason: str, denial: Denial = RBAC_DENIAL) -> Decision:
 
 
 def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offline) -> Decision:
-    """As `decide`, for a request as the client sent it: what the proxy makes of its path and of its address comes first.
-
-    A path that the proxy refuses is denied with its 400. The remote address is found in `x-forwarded-for` as the destination's
-    kind of proxy does it.
+    """As `decide`, for a request as the client sent it. A path that the proxy refuses is denied with its 400.
 
     Raises:
+        UnknownWorkloadError: As `decide`.
+    """
+    try:
+        return decide(snapshot, as_seen(snapshot, document), offline)
+    except RefusedPathError as error:
+        return refused_path(error)
+
+
+def as_seen(snapshot: Snapshot, document: RequestDocument) -> RequestDocument:
+    """What the proxy makes of a request as the client sent it: of its path, and of its address.
+
+    The remote address is found in `x-forwarded-for` as the destination's kind of proxy does it.
+
+    Raises:
+        RefusedPathError: The proxy refuses the path.
         UnknownWorkloadError: As `decide`.
     """
     attributes = document.attributes
@@ -179,12 +211,8 @@ def decide_as_sent(snapshot: Snapshot, document: RequestDocument, offline: Offli
     if (forwarded_for := attributes.headers.get("x-forwarded-for")) is not None:
         proxy = destination_of(snapshot, document).proxy
         remote = remote_address(forwarded_for, attributes.source_ip, proxy, trusted_proxies=config.trusted_proxies)
-    try:
-        path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
-    except RefusedPathError as error:
-        return _denied(str(error), Denial(400, b""))
-    as_seen = replace(attributes, path=path, remote_ip=remote)
-    return decide(snapshot, replace(document, attributes=as_seen), offline)
+    path = None if attributes.path is None else normalize_path(attributes.path, config.path_normalization)
+    return replace(document, attributes=replace(attributes, path=path, remote_ip=remote))
 
 
 def destination_of(snapshot: Snapshot, document: RequestDocument) -> Workload:

@@ -4,7 +4,7 @@ import gc
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
@@ -42,13 +42,14 @@ class Loaded:
 class Examined:
     """What files hold, right or wrong, and all there is to say about it, in the order of files and places.
 
-    `config` is the mesh configuration that counts; none where there is none.
+    `config` is the mesh configuration that counts; none where there is none. `texts` are the bytes of all files, in order.
     """
 
     manifests: Manifests
     config: MeshConfig | None
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str]
+    texts: Mapping[str, bytes] = field(repr=False)
     files: int
 
     @property
@@ -132,8 +133,23 @@ class DirectoryStore:
         """
         return self._examine(self._read(None))
 
+    def load_files(self, files: Sequence[File]) -> Loaded:
+        """As `load`, of these files instead of those that the paths lead to.
+
+        Raises:
+            InvalidManifestsError: As `load`.
+            BudgetError: As `load`.
+        """
+        return self._load(self._together(files))
+
+    def examine_files(self, files: Sequence[File]) -> Examined:
+        """As `examine`, of these files instead of those that the paths lead to."""
+        return self._examine(self._together(files))
+
     def _read(self, changed: Collection[str] | None) -> _Read:
-        files = self._files.read(changed)
+        return self._together(self._files.read(changed))
+
+    def _together(self, files: Sequence[File]) -> _Read:
         if self.mesh_file is None:
             return _Read.of(files, None)
         return _Read.of(files, File.of(display_name(self.mesh_file), read_file(Path(self.mesh_file))))
@@ -162,6 +178,7 @@ class DirectoryStore:
             config=self._switched(config),
             diagnostics=_in_order(diagnostics, read),
             sources=_sources(diagnostics, read),
+            texts={file.name: file.data for file in read.every},
             files=len(read.files),
         )
 

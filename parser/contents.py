@@ -10,7 +10,7 @@ from authz.model import Policy
 from authz.peer_authentication import PeerAuthentication
 from authz.request_authentication import RequestAuthentication
 from authz.span import Span
-from authz.workload import Workload
+from authz.workload import AMBIENT, DATAPLANE_LABEL, Workload
 from parser import authorization_policy, gateways, peer_authentication, request_authentication, services, workloads
 from parser.decode import Decoder, is_null
 from parser.diagnostics import Diagnostic, Severity, quoted
@@ -47,6 +47,7 @@ class Besides:
     peer_authentications: Named[PeerAuthentication] = ()
     workloads: tuple[Workload, ...] = ()
     namespaces: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     mesh_configs: tuple[tuple[MeshConfig, Span], ...] = ()
@@ -83,6 +84,7 @@ def read_contents(file: str, data: bytes, *, default_namespace: str = "default")
         peer_authentications=_named(reader.peer_authentications),
         workloads=tuple(reader.workloads),
         namespaces=tuple(filter(None, reader.namespaces)),
+        ambient=tuple(reader.ambient),
         services=tuple(reader.services),
         gateways=tuple(reader.gateways),
         mesh_configs=tuple(reader.mesh_configs),
@@ -119,6 +121,7 @@ class _Reader:
         self.peer_authentications: list[PeerAuthentication] = []
         self.workloads: list[Workload] = []
         self.namespaces: list[str] = []
+        self.ambient: list[str] = []
         self.services: list[Service] = []
         self.gateways: list[Gateway] = []
         self.mesh_configs: list[tuple[MeshConfig, Span]] = []
@@ -186,7 +189,9 @@ class _Reader:
             gateway = gateways.decode_gateway(node, problems, default_namespace=namespace)
             self.gateways += () if gateway is None else (gateway,)
         elif (kind, group) == ("Namespace", ""):
-            self.namespaces.append(read_envelope(node, Decoder(problems), default_namespace=namespace).name)
+            envelope = read_envelope(node, Decoder(problems), default_namespace=namespace)
+            self.namespaces.append(envelope.name)
+            self.ambient += [envelope.name] if envelope.labels.get(DATAPLANE_LABEL) == AMBIENT else []
         else:
             return False
         return True

@@ -5,11 +5,11 @@ what a cluster holds, so what seems to be missing is a warning, and is looked fo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute, resolve
 from authz.mesh_config import MeshConfig
-from authz.model import Action, Policy, Rule, TargetRef
+from authz.model import Action, Policy, Rule, TargetRef, field_name
 from authz.peer_authentication import PeerAuthentication
 from authz.request_authentication import RequestAuthentication
 from authz.selection import selects
@@ -95,6 +95,8 @@ class _Checker:
         self._manifests = manifests
         self._config = config
         self._root = (config or MeshConfig()).root_namespace
+        # `cluster.local` stands for this mesh whatever its name is.
+        self._trust_domains = frozenset((*(config or MeshConfig()).trust_domains, "cluster.local"))
         self._inventory = inventory
         self._reach = reach
         self._suggestions = 0
@@ -268,17 +270,27 @@ class _Checker:
         for index, rule in enumerate(policy.rules):
             for number, source in enumerate(rule.sources):
                 path = ("spec", "rules", index, "from", number, "source")
-                for field, names in (("namespaces", source.namespaces), ("notNamespaces", source.not_namespaces)):
-                    self._namespaces(policy, (*path, field), names)
+                for field in _NAMING:
+                    for prefix in ("", "not_"):
+                        names = getattr(source, prefix + field)
+                        if names:
+                            self._namespaces(policy, (*path, field_name(prefix + field)), names, _NAMING[field])
             for number, condition in enumerate(rule.conditions):
-                if condition.key == "source.namespace":
+                if (read := _NAMING_KEYS.get(condition.key)) is not None:
                     when = ("spec", "rules", index, "when", number)
-                    self._namespaces(policy, (*when, "values"), condition.values)
-                    self._namespaces(policy, (*when, "notValues"), condition.not_values)
+                    self._namespaces(policy, (*when, "values"), condition.values, read)
+                    self._namespaces(policy, (*when, "notValues"), condition.not_values, read)
 
-    def _namespaces(self, policy: Policy, path: tuple[str | int, ...], names: tuple[str, ...]) -> None:
-        for index, name in enumerate(names):
-            if not self._inventory.lacks_namespace(name):
+    def _namespaces(
+        self,
+        policy: Policy,
+        path: tuple[str | int, ...],
+        values: tuple[str, ...],
+        read: "_Reading",
+    ) -> None:
+        for index, value in enumerate(values):
+            name = read(value, self._trust_domains)
+            if name is None or not self._inventory.lacks_namespace(name):
                 continue
             at = _place(policy, *path, index)
             if self._full(at.file):
@@ -334,6 +346,36 @@ class _Checker:
             if not self._inventory.is_opaque(workload):
                 return False
         return workload is not None
+
+
+_Reading = Callable[[str, frozenset[str]], str | None]
+
+
+def _itself(value: str, _: frozenset[str]) -> str | None:
+    return value
+
+
+def _of_principal(value: str, trust_domains: frozenset[str]) -> str | None:
+    """The namespace of this mesh that a principal names; none where it is not spelled out, or another mesh's."""
+    match value.split("/"):
+        case [trust_domain, "ns", name, *_] if trust_domain in trust_domains and "*" not in name:
+            return name
+        case _:
+            return None
+
+
+def _of_account(value: str, _: frozenset[str]) -> str | None:
+    """The namespace that a service account names, if it is another's than the policy's own."""
+    namespace, slash, _account = value.partition("/")
+    return namespace if slash else None
+
+
+_NAMING: Mapping[str, _Reading] = {
+    "namespaces": _itself,
+    "principals": _of_principal,
+    "service_accounts": _of_account,
+}
+_NAMING_KEYS = {SOURCE_FIELDS[field].key: read for field, read in _NAMING.items()}
 
 
 def _place(policy: _Resource, *path: str | int) -> Span:

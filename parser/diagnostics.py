@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from authz.span import Span
+from parser.edits import Edit
 from parser.excerpt import excerpt, visible
 
 __all__ = ["Diagnostic", "PolicySyntaxError", "Severity", "quoted", "render", "to_data"]
@@ -21,7 +22,8 @@ class Severity(Enum):
 class Diagnostic:
     """A problem at a place. `code` names the kind of problem, `help` says what to do about it.
 
-    `excerpt` is whether its line may be shown: what is wrong may be that it holds a secret.
+    `excerpt` is whether its line may be shown: what is wrong may be that it holds a secret. `fix` is what may be done about it
+    without asking.
     """
 
     code: str
@@ -30,6 +32,7 @@ class Diagnostic:
     help: str | None = field(default=None, kw_only=True)
     severity: Severity = field(default=Severity.ERROR, kw_only=True)
     excerpt: bool = field(default=True, kw_only=True)
+    fix: tuple[Edit, ...] = field(default=(), kw_only=True)
 
 
 class PolicySyntaxError(Exception):

@@ -32,7 +32,7 @@ class Manifests:
     """What a set of files declares.
 
     A policy or workload with an error is not among them; whoever enforces must refuse the whole
-    where `errors` says so. Istio makes workloads of gateways of the Gateway API, and they are among `workloads` where no
+    where `errors` says so. `ambient` are those of the namespaces whose pods have a ztunnel instead of sidecars. Istio makes workloads of gateways of the Gateway API, and they are among `workloads` where no
     document declares their pods. `skipped` counts the documents of kinds that are not used. `diagnostics` are in the order
     of files given, then of places. `texts` are the texts of the files that diagnostics point into, for `render`.
     """
@@ -42,6 +42,7 @@ class Manifests:
     peer_authentications: tuple[PeerAuthentication, ...] = ()
     workloads: tuple[Workload, ...] = ()
     namespaces: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     mesh_config: MeshConfig | None = None
@@ -114,6 +115,7 @@ def _together(files: Sequence[Contents]) -> Manifests:
         peer_authentications=peer_authentications,
         workloads=(*workloads, *_undeclared(gateways, workloads)),
         namespaces=tuple(dict.fromkeys(chain.from_iterable(each.besides.namespaces for each in others))),
+        ambient=tuple(dict.fromkeys(chain.from_iterable(each.besides.ambient for each in others))),
         services=tuple(chain.from_iterable(each.besides.services for each in others)),
         gateways=gateways,
         mesh_config=mesh_config,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
-from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef
+from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef, field_name
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.request_authentication import JwtRule, Presence, RequestAuthentication
 from authz.span import Path
@@ -15,7 +15,7 @@ from parser.source import Source as Text
 from parser.yaml_nodes import Node, Scalar
 from parser.yaml_spans import Spans
 
-__all__ = ["API_VERSION", "Document", "Resource", "document_of", "field_name", "fields_of", "node_of", "seconds"]
+__all__ = ["API_VERSION", "Document", "Resource", "document_of", "fields_of", "node_of", "seconds"]
 
 API_VERSION = "security.istio.io/v1"
 
@@ -68,12 +68,6 @@ def fields_of(part: Source | Operation) -> Iterator[tuple[str, tuple[str, ...], 
         unwanted: tuple[str, ...] = getattr(part, f"not_{field}")
         if wanted or unwanted:
             yield field, wanted, unwanted
-
-
-def field_name(field: str) -> str:
-    """What documents call a field of the model: `not_ip_blocks` is `notIpBlocks`."""
-    first, *others = field.split("_")
-    return first + "".join(map(str.capitalize, others))
 
 
 def seconds(timeout: float) -> str:

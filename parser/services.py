@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from parser.decode import Decoder
+from parser.decode import Decoder, is_null
 from parser.envelope import Envelope, read_envelope
 from parser.problems import Problems
 from parser.yaml_nodes import Mapping as MappingNode
-from parser.yaml_nodes import Node
+from parser.yaml_nodes import Node, Scalar
 
-__all__ = ["SERVICE_KINDS", "Service", "decode_service"]
+__all__ = ["SERVICE_KINDS", "Service", "ServicePort", "decode_service"]
 
 _SERVICE_ENTRY = "ServiceEntry"
 SERVICE_KINDS: Mapping[str, str] = {"Service": "", _SERVICE_ENTRY: "networking.istio.io"}
@@ -18,6 +18,18 @@ SERVICE_KINDS: Mapping[str, str] = {"Service": "", _SERVICE_ENTRY: "networking.i
 # What Istio takes for something else than HTTP, by `appProtocol` or by the first word of the port's name. Of what it does not
 # know, the proxy finds out what it is.
 _OPAQUE = frozenset({"tcp", "tls", "https", "mongo", "mysql", "redis", "udp"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service, and the one of its workloads that it leads to; none where that has a name only.
+
+    `opaque` is whether it carries what a proxy would not read as HTTP.
+    """
+
+    number: int
+    target: int | None
+    opaque: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,7 @@ class Service:
     hosts: tuple[str, ...] = ()
     selector: Mapping[str, str] = field(default_factory=dict)
     opaque: bool = False
+    ports: tuple[ServicePort, ...] = ()
 
 
 def decode_service(
@@ -62,7 +75,21 @@ def _read(spec: Mapping[str, Node], envelope: Envelope, decoder: Decoder, *, ext
         name=envelope.name,
         selector=decoder.labels(spec.get("selector"), "selector"),
         opaque=bool(ports) and all(_is_opaque(port, decoder) for port in ports),
+        ports=tuple(found for port in ports if (found := _port(port, decoder)) is not None),
     )
+
+
+def _port(port: Mapping[str, Node], decoder: Decoder) -> ServicePort | None:
+    """A port as far as it says what it is: what else is wrong with services is not for policies to say."""
+    number, target = _number(port.get("port")), port.get("targetPort")
+    if number is None:
+        return None
+    return ServicePort(number, number if is_null(target) else _number(target), _is_opaque(port, decoder))
+
+
+def _number(node: Node | None) -> int | None:
+    value = node.value if isinstance(node, Scalar) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _is_opaque(port: Mapping[str, Node], decoder: Decoder) -> bool:

@@ -14,7 +14,8 @@ from authz.matcher import SPIFFE
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.span import Path, Span
 from authz.values import Scope
-from parser.diagnostics import quoted
+from parser.diagnostics import Diagnostic, Severity, quoted
+from parser.edits import Addition
 from parser.problems import Problems, nearest
 
 __all__ = ["validate"]
@@ -218,6 +219,8 @@ class _Validator:
                 f"{quoted(value)} in `{name}` does not match the host with a port behind it",
                 (*path, index),
                 f"add {quoted(value + ':8080')} for each port in use" if suffix else f"add {quoted(value + ':*')}",
+                # Only where it keeps out more than before.
+                None if suffix or (self._policy.action is Action.ALLOW) == (name == "hosts") else f"{value}:*",
             )
 
     def _claims(self, values: tuple[str, ...], path: Path, name: str) -> None:
@@ -251,10 +254,13 @@ class _Validator:
             'ask for one in the same rule: `requestPrincipals: ["*"]`',
         )
 
-    def _warning(self, code: str, message: str, path: Path, remedy: str) -> None:
+    def _warning(self, code: str, message: str, path: Path, remedy: str, missing: str | None = None) -> None:
         span = self._span(path)
         if not self._problems.error_at(span):
-            self._problems.warning(code, message, span, help=remedy)
+            fix = () if missing is None else (Addition(span, missing),)
+            self._problems.add(
+                Diagnostic(code, message, span, help=remedy, severity=Severity.WARNING, fix=fix),
+            )
 
     def _not_for_custom(self, name: str, path: Path) -> None:
         self._error(

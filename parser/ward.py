@@ -13,14 +13,14 @@ from typing import NamedTuple, NoReturn
 from lark import Lark, Token, Tree, UnexpectedInput
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, Attribute
-from authz.model import Action, Condition, Operation, Policy, Rule, Source, TargetRef
+from authz.model import Action, Condition, Operation, Policy, Rule, Source, TargetRef, field_name
 from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.request_authentication import ClaimToHeader, JwtRule, Presence, RequestAuthentication, TokenHeader
 from authz.span import Path
 from parser.diagnostics import Diagnostic, PolicySyntaxError, quoted
 from parser.envelope import DRY_RUN
 from parser.problems import Problems
-from parser.resource_document import Resource, field_name, node_of
+from parser.resource_document import Resource, node_of
 from parser.source import Source as Text
 from parser.ward_errors import explain, near_attribute
 from parser.ward_text import read_ward, statements

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from authz.keys import KEYS, OPERATION_FIELDS, SOURCE_FIELDS, key_of
+from authz.model import field_name
 from parser.diagnostics import Diagnostic, quoted
 from parser.problems import nearest
-from parser.resource_document import field_name
 from parser.source import Source
 from parser.ward_words import TERMINALS
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
-from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef
+from authz.model import Condition, Operation, Policy, Rule, Source, TargetRef, field_name
 from authz.peer_authentication import PeerAuthentication
 from authz.request_authentication import JwtRule, Presence, RequestAuthentication
 from authz.span import Path
 from parser.remarks import Remark, Side
-from parser.resource_document import Resource, field_name, fields_of, seconds
+from parser.resource_document import Resource, fields_of, seconds
 from parser.ward_words import GROUPS
 
-__all__ = ["WIDTH", "clause", "print_condition", "print_issuer", "print_part", "print_ward"]
+__all__ = ["WIDTH", "clause", "print_condition", "print_issuer", "print_part", "print_values", "print_ward"]
 
 WIDTH = 100
 """Characters in a line."""
@@ -48,6 +48,11 @@ def print_condition(condition: Condition) -> str:
 def print_issuer(rule: JwtRule) -> str:
     """What a RequestAuthentication says of the tokens of one issuer, in as many lines as it says things."""
     return "".join(f"{' ' * (line.indent - _STEP)}{line.text}\n" for line in _issuer(rule, "accept", ()))
+
+
+def print_values(values: Iterable[str]) -> str:
+    """Values with commas between them."""
+    return ", ".join(map(_value, values))
 
 
 def clause(key: str, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> str:
@@ -93,7 +98,7 @@ class _Clause:
     @property
     def text(self) -> str:
         """In one line."""
-        return " ".join(f"{words} [{', '.join(map(_value, values))}]" for words, values, _ in self.lists)
+        return " ".join(f"{words} [{print_values(values)}]" for words, values, _ in self.lists)
 
     def lines(self, indent: int, lead: str) -> Iterator[_Line]:
         """In one line if it fits, else with a line for each value."""

@@ -5,9 +5,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
+from authz.model import field_name
 from parser.envelope import DRY_RUN
 from parser.remarks import Anchor, Comment, Remark, Side, attach
-from parser.resource_document import field_name
 from parser.source import line_starts
 from parser.yaml_spans import Spans
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
+from authz.model import field_name
 from parser.diagnostics import Diagnostic
-from parser.resource_document import field_name
 
 __all__ = ["GROUPS", "TERMINALS", "WORDS", "in_ward_words"]
 

@@ -3,26 +3,22 @@
 import argparse
 import gc
 import sys
-import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import orjson
 
-from authn import InvalidJwkSetError, StaticKeys
 from authz.decision import Decision, Verdict
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
-from mesh.deciding import Offline, decide, decide_as_sent, decision_document
+from cli.manifests import add_manifest_arguments, print_loaded, store_of
+from cli.requests import REQUEST_HELP, add_offline_arguments, offline_of, read_request
+from mesh.deciding import decide, decide_as_sent, decision_document
 from mesh.errors import UnknownWorkloadError
-from mesh.files import STDIN, display_name, read_file
+from mesh.files import STDIN, display_name
 from mesh.snapshot import Snapshot
-from parser.diagnostics import PolicySyntaxError, quoted
 from parser.request import RequestDocument, RequestError, parse_request
-from parser.request_file import parse_request_file
 
 __all__ = ["COMMAND"]
 
@@ -33,34 +29,12 @@ _KEPT = 32_768
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest_arguments(parser)
     requests = parser.add_mutually_exclusive_group(required=True)
-    requests.add_argument("--request", metavar="FILE", help="a request document, YAML or JSON; - for standard input")
+    requests.add_argument("--request", metavar="FILE", help=REQUEST_HELP)
     requests.add_argument(
         "--requests", metavar="FILE", help="request documents, one a line of JSON; - for standard input"
     )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s")
-    parser.add_argument(
-        "--normalize",
-        action="store_true",
-        help="take requests as clients send them: the mesh's pathNormalization comes first, and trusted x-forwarded-for",
-    )
-    parser.add_argument(
-        "--allowed-by",
-        metavar="PROVIDER",
-        action="append",
-        default=[],
-        help="take it that this external authorizer lets every request through; the others refuse (may be repeated)",
-    )
-    parser.add_argument(
-        "--jwks",
-        metavar="URI=FILE",
-        type=_source,
-        action="append",
-        default=[],
-        help="a JWK Set for the tokens of this jwksUri or issuer, instead of fetching it (may be repeated)",
-    )
-    parser.add_argument(
-        "--at", metavar="TIME", type=_time, help="decide as if it were then, e.g. 2026-01-31T12:00:00Z (default: now)"
-    )
+    add_offline_arguments(parser)
     parser.add_argument("--exit-code", action="store_true", help="end with 3 if a request is denied")
 
 
@@ -70,55 +44,13 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         raise UsageError("standard input can be only one of the manifests, the mesh configuration and the requests")
     loaded = store_of(arguments).load()
     print_loaded(loaded, verbose=arguments.verbose)
-    known = {provider.name for provider in loaded.snapshot.config.extension_providers}
-    if unknown := sorted(set(arguments.allowed_by) - known):
-        raise UsageError(
-            f"the mesh configuration has no external authorizer {', '.join(map(quoted, unknown))}",
-            help=f"it has {', '.join(map(quoted, sorted(known))) or 'none'}",
-        )
-    offline = Offline(
-        at=time.time() if arguments.at is None else arguments.at,
-        key_sets=_keys(arguments.jwks, loaded.snapshot).key_set,
-        allowed_by=frozenset(arguments.allowed_by),
-    )
+    offline = offline_of(arguments, loaded.snapshot)
     how = partial(decide_as_sent if arguments.normalize else decide, offline=offline)
     answer = _Answer(loaded.snapshot, how, output=arguments.output, out=sys.stdout)
     ok = answer.document(arguments.request) if arguments.request else answer.lines(arguments.requests)
     if not ok:
         return ExitCode.INVALID
     return ExitCode.INVALID if arguments.exit_code and answer.denied else ExitCode.OK
-
-
-def _keys(given: Iterable[tuple[str, str]], snapshot: Snapshot) -> StaticKeys:
-    """The keys for tokens, by the URI or the issuer they are given for."""
-    try:
-        keys = StaticKeys.parse({name: read_file(Path(file)) for name, file in given})
-    except InvalidJwkSetError as error:
-        raise UsageError(f"--jwks: {error}") from error
-    rules = snapshot.jwt_rules()
-    if unused := keys.unused(rules):
-        known = sorted({rule.jwks_uri or rule.issuer for rule in rules})
-        raise UsageError(
-            f"--jwks: no rule asks for the keys of {', '.join(map(quoted, unused))}",
-            help=f"the rules ask for {', '.join(map(quoted, known)) or 'none'}",
-        )
-    return keys
-
-
-def _source(text: str) -> tuple[str, str]:
-    # An issuer may hold an equals sign, and a file seldom does.
-    name, equals, file = text.rpartition("=")
-    if not (equals and name and file):
-        raise argparse.ArgumentTypeError(f"{text!r} is no URI=FILE")
-    return name, file
-
-
-def _time(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time like 2026-01-31T12:00:00Z") from error
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 class _Kept(NamedTuple):
@@ -145,11 +77,8 @@ class _Answer:
 
     def document(self, name: str) -> bool:
         """The one request in a file; false if it is not one, which has then been said."""
-        data, name = read_file(Path(name)), display_name(name)
-        try:
-            document = parse_request_file(data, name)
-        except PolicySyntaxError as error:
-            print_diagnostics(error.diagnostics, {name: data.decode("utf-8", "replace")})
+        document = read_request(name)
+        if document is None:
             return False
         self._decide(document)
         return True

@@ -18,6 +18,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-others", action="store_true", help="leave out what ward cannot say: documents of other kinds"
     )
+    parser.add_argument(
+        "--minimize",
+        action="store_true",
+        help="name the rules and values that change no verdict about any request, by proof; take them out with --write",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--check", action="store_true", help="name the files that would change, and end with 3 if there are"
@@ -27,6 +32,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
+    if arguments.minimize:
+        from cli.minimizing import minimize_files  # noqa: PLC0415  # as below
+
+        return minimize_files(arguments)
     from cli.formatting import format_files  # noqa: PLC0415  # no other verb pays for what this one needs
 
     return format_files(arguments)

@@ -32,6 +32,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decision-log", metavar="FILE", help="append one line of JSON for each decision; - for standard output"
     )
     parser.add_argument(
+        "--shadow",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="decide every request by these policies, too, and count and log where they differ; they are never enforced, and "
+        "reloaded as files change (may be repeated)",
+    )
+    parser.add_argument(
         "--workers",
         metavar="N",
         type=_count,
@@ -92,7 +100,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
-    if STDIN in (*arguments.paths, arguments.mesh):
+    if STDIN in (*arguments.paths, *arguments.shadow, arguments.mesh):
         raise UsageError("cannot serve standard input", help="give files or directories, which can be watched")
     # A server outlives whoever reads its log.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

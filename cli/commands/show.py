@@ -4,22 +4,21 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from cli.command import Command, ExitCode, UsageError
 from cli.drawing import tree_of_request, trees
-from cli.manifests import add_manifest_arguments, print_diagnostics, print_loaded, store_of
+from cli.manifests import add_manifest_arguments, print_loaded, store_of
 from cli.picture import document_of_twig
 from cli.picture_svg import svg_of
 from cli.picture_text import print_twigs
-from cli.showing import document_of_policy, document_of_view, text_of_view, views
-from mesh.files import STDIN, display_name, read_file
+from cli.requests import read_request
+from cli.showing import document_of_policy, document_of_view, text_of_view
+from mesh.files import STDIN, display_name
 from mesh.snapshot import Snapshot
-from parser.diagnostics import PolicySyntaxError
-from parser.request_file import parse_request_file
+from mesh.view import views
 from parser.resource_document import Resource
 from parser.ward_printer import print_ward
 
@@ -30,6 +29,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest_arguments(parser)
     parser.add_argument("--workload", metavar="NAMESPACE/NAME", help="only this one; default: every one there is")
     parser.add_argument("--all", action="store_true", help="say of the other policies, too, why they do not apply")
+    parser.add_argument(
+        "--who-can", metavar="NAMESPACE/NAME", help="which callers can reach this workload, over all requests, instead"
+    )
+    parser.add_argument("--method", help="with --who-can: by this method")
+    parser.add_argument("--path", metavar="PATH", dest="asked_path", help="with --who-can: at this path")
     parser.add_argument("--tree", action="store_true", help="the decision tree that they are compiled to, instead")
     parser.add_argument(
         "--request", metavar="FILE", help="with --tree: the way of this request through the tree of its workload"
@@ -40,15 +44,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
-    if [arguments.mesh, arguments.request, *arguments.paths].count(STDIN) > 1:
-        raise UsageError("standard input can be only one of the manifests, the mesh configuration and the request")
-    if not arguments.tree and (arguments.request is not None or arguments.output == "svg"):
-        raise UsageError("only a tree is drawn, and only through a tree a request has a way", help="add --tree")
-    if arguments.request is not None and arguments.workload is not None:
-        raise UsageError("a request says itself which workload it is for", help="leave out --workload")
+    _refuse_what_cannot_be(arguments)
     loaded = store_of(arguments).load()
     print_loaded(loaded, verbose=arguments.verbose)
     snapshot = loaded.snapshot
+    if arguments.who_can is not None:
+        from cli.who_can import print_who_can  # noqa: PLC0415  # no other answer pays for what this one needs
+
+        print_who_can(
+            snapshot,
+            arguments.who_can,
+            method=arguments.method,
+            path=arguments.asked_path,
+            output=arguments.output,
+        )
+        return ExitCode.OK
     if arguments.tree:
         return _tree(arguments, snapshot)
     if arguments.workload is not None or len(snapshot.registry):
@@ -74,6 +84,19 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
+def _refuse_what_cannot_be(arguments: argparse.Namespace) -> None:
+    if [arguments.mesh, arguments.request, *arguments.paths].count(STDIN) > 1:
+        raise UsageError("standard input can be only one of the manifests, the mesh configuration and the request")
+    if not arguments.tree and (arguments.request is not None or arguments.output == "svg"):
+        raise UsageError("only a tree is drawn, and only through a tree a request has a way", help="add --tree")
+    if arguments.who_can is None and (arguments.method is not None or arguments.asked_path is not None):
+        raise UsageError("a method and a path are asked about with --who-can", help="add --who-can NAMESPACE/NAME")
+    if arguments.who_can is not None and (arguments.tree or arguments.workload is not None):
+        raise UsageError("--who-can says itself what is shown", help="leave out --tree and --workload")
+    if arguments.request is not None and arguments.workload is not None:
+        raise UsageError("a request says itself which workload it is for", help="leave out --workload")
+
+
 def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:
     if arguments.request is None:
         wanted = snapshot.registry if arguments.workload is None else snapshot.registry.named(arguments.workload)
@@ -81,11 +104,8 @@ def _tree(arguments: argparse.Namespace, snapshot: Snapshot) -> ExitCode:
         if not twigs:
             raise UsageError(f"no workloads in {', '.join(map(display_name, arguments.paths))}")
     else:
-        data, name = read_file(Path(arguments.request)), display_name(arguments.request)
-        try:
-            document = parse_request_file(data, name)
-        except PolicySyntaxError as error:
-            print_diagnostics(error.diagnostics, {name: data.decode("utf-8", "replace")})
+        document = read_request(arguments.request)
+        if document is None:
             return ExitCode.INVALID
         twigs = [tree_of_request(snapshot, document, at=time.time())]
     match arguments.output:

@@ -14,11 +14,11 @@ from authz.mesh_config import PathNormalization
 from ca import Authority
 from demo import sidecar, tls
 from demo.envoy import Envoy
-from demo.sidecar import HttpVersion, InboundPort
+from demo.sidecar import InboundPort
 from demo.upstream import HttpApplication
 from demo.wire import Endpoint
 from identity import SpiffeId, TrustDomain
-from tests.attacks.sent import Sent
+from mesh.testing.sent import HttpVersion, Sent
 
 __all__ = ["WORKLOAD", "Edge", "status_of", "written"]
 

@@ -18,10 +18,9 @@ import pytest
 from authz.mesh_config import PathNormalization
 from demo import tls, wire
 from demo.process import wait_until
-from demo.sidecar import HttpVersion
+from mesh.testing.mutations import GAPS, MUTATIONS, Known, Mutation
+from mesh.testing.sent import HttpVersion, Sent
 from tests.attacks.edge import Edge
-from tests.attacks.mutations import GAPS, MUTATIONS, Known, Mutation
-from tests.attacks.sent import Sent
 from tests.integration.serving import Served, policy, serving, workload
 
 ROOT = Path(__file__).parents[2]

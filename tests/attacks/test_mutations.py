@@ -19,14 +19,13 @@ from authz.mesh_config import PathNormalization
 from authz.predicates import PredicateTable
 from authz.request_authentication import JwtRule, RequestAuthentication
 from authz.workload import ProxyKind, Workload
-from demo.sidecar import HttpVersion
 from mesh.deciding import Offline, decide
 from mesh.snapshot import Guard, Snapshot
+from mesh.testing import mutations
+from mesh.testing.mutations import GAPS, MUTATIONS, Gap, Known, Mutation
+from mesh.testing.sent import HttpVersion, Refused, Sent, as_seen, as_sent
 from parser.request import RequestDocument
-from tests.attacks import mutations
 from tests.attacks.asking import Asking, Lines, question_of
-from tests.attacks.mutations import GAPS, MUTATIONS, Gap, Known, Mutation
-from tests.attacks.sent import Refused, Sent, as_seen, as_sent
 from tests.unit.authz.vectors import FILES, Case, as_expected, cases
 
 # Beside the vectors of every attribute: denials made for the mutations that those say nothing of.

@@ -5,7 +5,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from authz.mesh_config import PathNormalization
-from tests.attacks.mutations import GAPS
+from mesh.testing.mutations import GAPS
 
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "attacks.md").read_text()

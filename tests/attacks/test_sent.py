@@ -12,11 +12,10 @@ import pytest
 from authz.attributes import Attributes
 from authz.mesh_config import MeshConfig, PathNormalization
 from authz.workload import ProxyKind
-from demo.sidecar import HttpVersion
 from extauthz.wire import to_asked
+from mesh.testing.mutations import GAPS, MUTATIONS, Gap, Known, Mutation
+from mesh.testing.sent import HttpVersion, Refused, Sent, as_seen
 from tests.attacks.edge import Edge, written
-from tests.attacks.mutations import GAPS, MUTATIONS, Gap, Known, Mutation
-from tests.attacks.sent import Refused, Sent, as_seen
 from tests.integration.recorder import Recorder, deny
 
 FACTS = Attributes(source_ip=ip_address("127.0.0.1"))

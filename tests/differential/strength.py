@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from authz.decision import Stage, Verdict
-from authz.model import Action, Operation, Rule, Source
-from parser.resource_document import field_name, fields_of
+from authz.model import Action, Operation, Rule, Source, field_name
+from parser.resource_document import fields_of
 from tests.differential.cases import Case, Http
 from tests.differential.comparison import Comparison
 from tests.differential.reading import Decided

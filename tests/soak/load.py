@@ -73,7 +73,7 @@ class Load:
     def settle(self, resets: int) -> None:
         """Reset so many calls before anything is measured.
 
-        A server of gRPC's alone grows by 12 MB in its first nine thousand, and by nothing in the five thousand after those.
+        A server of gRPC's alone grows fastest in its first few thousand, by 12 MB and more.
         """
         question = questions.http(workload="shop/changing").SerializeToString()
 

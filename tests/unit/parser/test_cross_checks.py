@@ -223,6 +223,36 @@ def test_a_namespace_is_looked_for_as_the_value_says(value: str, lacking: bool) 
         assert codes(shop, ops, elsewhere, policy(f"rules: [{{{spec}}}]")) == expected
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "lacking"),
+    [
+        ("principals", "cluster.local/ns/shpo/sa/web", True),
+        ("notPrincipals", "cluster.local/ns/shpo/*", True),
+        ("principals", "cluster.local/ns/shop/sa/web", False),
+        ("principals", "cluster.local/ns/shp*", False),
+        ("principals", "*/ns/shpo/sa/web", False),
+        ("principals", "other/ns/shpo/sa/web", False),
+        ("serviceAccounts", "shpo/web", True),
+        ("notServiceAccounts", "shop/web", False),
+        ("serviceAccounts", "web", False),
+    ],
+)
+def test_a_namespace_in_the_name_of_a_caller_is_looked_for_too(field: str, value: str, lacking: bool) -> None:  # noqa: FBT001  # a case's expectation
+    shop = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
+    expected = ["unknown-namespace"] if lacking else []
+    assert codes(shop, policy(f"rules: [{{from: [{{source: {{{field}: ['{value}']}}}}]}}]")) == expected
+    if "rincipals" in field:
+        condition = f"rules: [{{when: [{{key: source.principal, values: ['{value}']}}]}}]"
+        assert codes(shop, policy(condition)) == expected
+
+
+def test_a_caller_of_a_mesh_that_is_called_otherwise_is_of_this_one() -> None:
+    shop = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
+    for trust_domain in ("td.example", "cluster.local"):
+        spec = f"rules: [{{from: [{{source: {{principals: [{trust_domain}/ns/shpo/sa/web]}}}}]}}]"
+        assert codes("trustDomain: td.example", shop, policy(spec)) == ["unknown-namespace"]
+
+
 # Rules that match nothing ------------------------------------------------------------------------------------------------------
 
 READS_TOKENS = "rules: [{from: [{source: {requestPrincipals: ['*']}}]}]"

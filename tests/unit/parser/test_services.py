@@ -2,7 +2,7 @@
 
 import pytest
 
-from parser.services import Service
+from parser.services import Service, ServicePort
 from tests.unit.parser.documents import manifests
 
 
@@ -16,8 +16,25 @@ def service(spec: str) -> Service:
 
 def test_a_service_is_read() -> None:
     assert service("{selector: {app: db}, ports: [{name: tcp-sql, port: 5432}], type: ClusterIP}") == Service(
-        namespace="shop", name="db", selector={"app": "db"}, opaque=True
+        namespace="shop", name="db", selector={"app": "db"}, opaque=True, ports=(ServicePort(5432, 5432, opaque=True),)
     )
+
+
+@pytest.mark.parametrize(
+    ("port", "read"),
+    [
+        ("{port: 80, targetPort: 8080}", ServicePort(80, 8080, opaque=False)),
+        ("{port: 80, targetPort: web}", ServicePort(80, None, opaque=False)),
+        ("{port: 80, targetPort: null}", ServicePort(80, 80, opaque=False)),
+        ("{port: 80, name: tcp}", ServicePort(80, 80, opaque=True)),
+    ],
+)
+def test_a_port_leads_to_another_of_the_workload(port: str, read: ServicePort) -> None:
+    assert service(f"{{ports: [{port}]}}").ports == (read,)
+
+
+def test_a_port_without_a_number_is_left_out() -> None:
+    assert service("{ports: [{name: http}, {port: many}]}").ports == ()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +65,14 @@ def test_a_service_entry_has_hosts() -> None:
 
 def test_a_namespace_is_its_name() -> None:
     found = manifests("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n")
-    assert (found.namespaces, found.skipped) == (("shop",), {})
+    assert (found.namespaces, found.ambient, found.skipped) == (("shop",), (), {})
+
+
+@pytest.mark.parametrize(("mode", "ambient"), [("ambient", ("shop",)), ("none", ())])
+def test_a_namespace_says_whether_its_pods_have_a_ztunnel(mode: str, ambient: tuple[str, ...]) -> None:
+    labels = f"{{istio.io/dataplane-mode: {mode}}}"
+    found = manifests(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop, labels: {labels}}}\n")
+    assert found.ambient == ambient
 
 
 @pytest.mark.parametrize("spec", ["[a]", "{selector: [a]}", "{ports: {a: b}}", "{ports: [x]}", "{ports: [{name: 1}]}"])

@@ -4,6 +4,7 @@ from time import perf_counter
 
 import pytest
 
+from parser.edits import Addition
 from tests.unit.parser.documents import codes, only, problems
 
 
@@ -225,6 +226,22 @@ def test_a_host_without_a_variant_with_a_port_is_warned_about(
     found = problems(operation(field, *hosts))
     assert [(each.code, each.severity.value) for each in found] == [("host-without-port", "warning")] * warned
     assert remedy is None or [each.help for each in found] == [remedy]
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "mended"),
+    [("DENY", "hosts", True), ("ALLOW", "hosts", False), ("DENY", "notHosts", False), ("ALLOW", "notHosts", True)],
+)
+def test_a_host_gets_its_variant_only_where_that_keeps_out_more(action: str, field: str, mended: bool) -> None:  # noqa: FBT001  # a case's expectation
+    spec = f"action: {action}\nrules: [{{to: [{{operation: {{ports: ['80'], {field}: [a.example]}}}}]}}]"
+    (found,) = problems(spec)
+    expected = [Addition(found.span, "a.example:*")] if mended else []
+    assert list(found.fix) == expected
+
+
+def test_a_suffix_of_hosts_gets_none() -> None:
+    (found,) = problems("action: DENY\nrules: [{to: [{operation: {ports: ['80'], hosts: ['*.example']}}]}]")
+    assert found.fix == ()
 
 
 @pytest.mark.parametrize("field", ["values", "notValues"])

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS
+from authz.model import field_name
 from parser.formatting import Syntax, format_manifest
-from parser.resource_document import document_of, field_name
+from parser.resource_document import document_of
 from parser.ward import parse_ward
 from parser.ward_words import WORDS
 from parser.yaml_nodes import parse_documents, to_data

@@ -26,6 +26,10 @@ def test_the_wheel_holds_the_packages_and_the_policies_and_nothing_else(names: l
     assert top == PACKAGES | {"policies"}
 
 
+def test_the_pages_that_are_filled_in_are_in_the_wheel(names: list[str]) -> None:
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / "cli/reports/pages").iterdir()} <= set(names)
+
+
 def test_every_package_in_the_wheel_is_typed(names: list[str]) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
 

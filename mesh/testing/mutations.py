@@ -3,11 +3,11 @@
 Each is a function from a request as its client writes it to others, by somebody who has read the policies. `GAPS` are the
 ones that a policy need not survive, because Envoy and Istio mean what they then do: what `lint` is to warn of.
 
-The mutations of tokens are in `test_jwt_attacks.py`.
+The mutations of tokens are attacks on what verifies them, and not on policies: `tests/attacks/test_jwt_attacks.py`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -15,9 +15,9 @@ from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, resolve
 from authz.mesh_config import PathNormalization
 from authz.model import Policy
 from authz.values import ascii_lower
-from tests.attacks.sent import FORWARDED_FOR, Sent
+from mesh.testing.sent import FORWARDED_FOR, Sent
 
-__all__ = ["GAPS", "MUTATIONS", "Gap", "Known", "Mutation"]
+__all__ = ["GAPS", "KINDS", "MUTATIONS", "Gap", "Known", "Mutation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +114,22 @@ def _detours(sent: Sent, known: Known, up: str) -> Iterator[Sent]:
 
 
 def slash_twice(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`//admin`."""
     yield from _each(sent, "/", "//")
 
 
 def step_in_place(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/./admin`."""
     yield from _each(sent, "/", "/./")
 
 
 def step_back(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/a/../admin`."""
     yield from _detours(sent, known, "../")
 
 
 def encoded_dots(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/a/%2e%2e/admin`."""
     yield from _each(sent, "/", "/%2e/")
     for dots in ("%2e%2e", ".%2E", "%2e."):
         yield from _detours(sent, known, f"{dots}/")
@@ -133,12 +137,14 @@ def encoded_dots(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def encoded_letter(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/%61dmin`."""
     path, _rest = _split(sent)
     for match in re.finditer(r"(?<=/)[A-Za-z0-9]", path):
         yield _with_path(sent, f"{path[: match.start()]}%{ord(match[0]):02x}{path[match.end() :]}")
 
 
 def encoded_slash(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin%2fusers`."""
     for slash in ("%2f", "%2F"):
         yield from _each(sent, r"(?<=.)/", slash)
         yield from _each(sent, "/", f"/{slash}")
@@ -146,17 +152,20 @@ def encoded_slash(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def encoded_backslash(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin%5cusers`."""
     for slash in ("%5c", "%5C"):
         yield from _each(sent, r"(?<=.)/", slash)
         yield from _detours(sent, known, f"..{slash}")
 
 
 def backslash(sent: Sent, known: Known) -> Iterator[Sent]:
+    r"""`/admin\users`."""
     yield from _each(sent, r"(?<=.)/", "\\")
     yield from _detours(sent, known, "..\\")
 
 
 def encoded_twice(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/%2561dmin`."""
     path, _ = _split(sent)
     for match in re.finditer(r"(?<=/)[A-Za-z0-9]", path):
         yield _with_path(sent, f"{path[: match.start()]}%25{ord(match[0]):02x}{path[match.end() :]}")
@@ -166,11 +175,13 @@ def encoded_twice(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def overlong_utf8(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/a/%c0%ae%c0%ae/admin`: dots in more bytes than they have."""
     yield from _each(sent, r"(?<=.)/", "%c0%af")
     yield from _detours(sent, known, "%c0%ae%c0%ae/")
 
 
 def parameters(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin;p=v/users`."""
     path, _ = _split(sent)
     for match in re.finditer(r"(?<=[^/])(?=/|$)", path):
         for value in ("", "p=v", *known.endings):
@@ -178,17 +189,20 @@ def parameters(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def parameters_of_dots(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/a/..;/admin`."""
     yield from _each(sent, "/", "/.;/")
     for up in ("..;/", "..;p=v/"):
         yield from _detours(sent, known, up)
 
 
 def parameters_of_encoded_dots(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/a/%2e%2e;/admin`."""
     for up in ("%2e%2e;/", "%2e%2e;p=v/"):
         yield from _detours(sent, known, up)
 
 
 def slash_at_the_end(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/admin/`, or without it."""
     path, _rest = _split(sent)
     if path.endswith("/"):
         yield _with_path(sent, path.rstrip("/") or "/")
@@ -197,40 +211,47 @@ def slash_at_the_end(sent: Sent, _: Known) -> Iterator[Sent]:
 
 
 def dot_at_the_end(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/admin.`."""
     path, _rest = _split(sent)
     if not path.endswith("/"):
         yield _with_path(sent, f"{path}.")
 
 
 def nul_at_the_end(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin%00`."""
     path, _ = _split(sent)
     for ending in ("", *known.endings):
         yield _with_path(sent, f"{path}%00{ending}")
 
 
 def space_at_the_end(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/admin%20`."""
     path, _rest = _split(sent)
     yield _with_path(sent, f"{path}%20")
 
 
 def case_of_the_path(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/ADMIN`."""
     path, _rest = _split(sent)
     yield from (_with_path(sent, other) for other in _distinct((path.upper(), path.lower())) if other != path)
 
 
 def query(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin?x=y`."""
     path, rest = _split(sent)
     for value in ("", "x=y", "/../", *known.endings):
         yield replace(sent, target=f"{path}?{value}{'&' if rest.startswith('?') else ''}{rest.removeprefix('?')}")
 
 
 def fragment(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin#x`."""
     if "#" not in sent.target:
         for value in ("", "x", "/../", "?", *known.endings):
             yield replace(sent, target=f"{sent.target}#{value}")
 
 
 def encoded_query(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`/admin%3f`."""
     path, _ = _split(sent)
     for mark in ("%3f", "%3F", "%23"):
         for value in ("", *known.endings):
@@ -238,6 +259,7 @@ def encoded_query(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def not_utf8_in_the_path(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`/admin` and a byte that is no UTF-8."""
     path, _rest = _split(sent)
     yield _with_path(sent, f"{path}\udcff")
 
@@ -246,6 +268,7 @@ def not_utf8_in_the_path(sent: Sent, _: Known) -> Iterator[Sent]:
 
 
 def case_of_the_host(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`ADMIN.SHOP`."""
     for change in (ascii_upper, ascii_lower):
         hosts = tuple(map(change, sent.hosts))
         if hosts != sent.hosts:
@@ -253,24 +276,28 @@ def case_of_the_host(sent: Sent, _: Known) -> Iterator[Sent]:
 
 
 def port_behind_the_host(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`admin.shop:80`, or without it."""
     for host in sent.hosts[:1]:
         name, colon, _port = host.rpartition(":")
         yield replace(sent, hosts=(name if colon else f"{host}:80",))
 
 
 def dot_behind_the_host(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`admin.shop.`."""
     for host in sent.hosts[:1]:
         name, colon, port = host.partition(":")
         yield replace(sent, hosts=(f"{name}.{colon}{port}",))
 
 
 def host_twice(sent: Sent, known: Known) -> Iterator[Sent]:
+    """Two `Host` lines."""
     for other in ("other.example", *known.hosts):
         yield replace(sent, hosts=(*sent.hosts, other))
         yield replace(sent, hosts=(other, *sent.hosts))
 
 
 def absolute_target(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`GET http://admin.shop/admin`."""
     if not (sent.hosts and sent.hosts[0] and sent.target.startswith("/")):
         return
     for scheme in ("http", "HTTPS"):
@@ -286,6 +313,7 @@ def absolute_target(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def case_of_the_method(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`get`."""
     for method in (sent.method.lower(), sent.method.capitalize()):
         if method != sent.method:
             yield replace(sent, method=method)
@@ -302,6 +330,7 @@ def _given(sent: Sent, known: Known) -> Iterator[tuple[str, tuple[str, ...], tup
 
 
 def repeated_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header in several lines."""
     for name, lines, _ in _given(sent, known):
         for other in ("other", ""):
             yield sent.with_lines(name, other, *lines)
@@ -310,6 +339,7 @@ def repeated_header(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def repeated_header_as_policies_ask(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header in several lines, one of which says what a policy asks for."""
     # Applications that take the first line do not see it.
     for name, lines, values in _given(sent, known):
         for value in values:
@@ -317,6 +347,7 @@ def repeated_header_as_policies_ask(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def joined_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header with several values in one line."""
     for name, lines, values in _given(sent, known):
         for value in ("other", *values):
             yield sent.with_lines(name, ",".join((*lines, value)))
@@ -324,42 +355,49 @@ def joined_header(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def empty_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header with nothing in it."""
     for name, _ in known.headers:
         if not sent.lines(name):
             yield sent.with_lines(name, "")
 
 
 def case_of_the_header_s_name(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`X-User-Role`."""
     for name, lines, _ in _given(sent, known):
         for change in (str.upper, str.title):
             yield replace(sent, headers=tuple((change(name), value) for value in lines) + sent.with_lines(name).headers)
 
 
 def underscore_in_the_header_s_name(sent: Sent, known: Known) -> Iterator[Sent]:
+    """`x_user_role`."""
     for name, lines, _ in _given(sent, known):
         if "-" in name:
             yield sent.with_lines(name).with_lines(name.replace("-", "_"), *lines)
 
 
 def spaces_around_the_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header with spaces around its value."""
     for name, lines, _ in _given(sent, known):
         for before, after in ((" ", ""), ("", " "), ("\t", " ")):
             yield sent.with_lines(name, *(f"{before}{line}{after}" for line in lines))
 
 
 def not_utf8_in_the_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """A header with a byte that is no UTF-8."""
     for name, lines, _ in _given(sent, known):
         yield sent.with_lines(name, *(f"{line}\udcff" for line in lines))
         yield sent.with_lines(name, *(f"\udcff{line}" for line in lines))
 
 
 def not_utf8_in_another_header(sent: Sent, known: Known) -> Iterator[Sent]:
+    """Another header with bytes that are no UTF-8."""
     yield sent.with_lines("x-noise", "\udcff\udcfe")
     for name, lines, _ in _given(sent, known):
         yield sent.with_lines(name, *lines, "\udcff")
 
 
 def envoy_s_own_headers(sent: Sent, known: Known) -> Iterator[Sent]:
+    """Headers that only proxies write."""
     for name, value in (
         ("x-envoy-original-path", "/"),
         ("x-envoy-original-path", "/".join(("", *known.folders[-1], ""))),
@@ -381,6 +419,7 @@ def _entries(sent: Sent) -> list[str]:
 
 
 def more_hops(sent: Sent, known: Known) -> Iterator[Sent]:
+    """More addresses before those in `x-forwarded-for`."""
     entries = _entries(sent)
     for other in ("203.0.113.77", *known.addresses):
         if entries:
@@ -389,17 +428,20 @@ def more_hops(sent: Sent, known: Known) -> Iterator[Sent]:
 
 
 def forged_hops(sent: Sent, known: Known) -> Iterator[Sent]:
+    """Another address behind those in `x-forwarded-for`."""
     for other in ("203.0.113.77", "2001:db8::77", "unknown", *known.addresses):
         yield sent.with_lines(FORWARDED_FOR, ", ".join((*_entries(sent), other)))
 
 
 def mapped_address(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`::ffff:198.51.100.7`."""
     for before, last in _right_most(sent):
         if _is(IPv4Address, last):
             yield sent.with_lines(FORWARDED_FOR, ", ".join((*before, f"::ffff:{last}")))
 
 
 def address_with_zone(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`fe80::1%1`."""
     for before, last in _right_most(sent):
         if _is(IPv6Address, last):
             yield sent.with_lines(FORWARDED_FOR, ", ".join((*before, f"{last}%1")))
@@ -421,6 +463,7 @@ def _is(kind: type, text: str) -> bool:
 
 
 def case_of_the_server_name(sent: Sent, _: Known) -> Iterator[Sent]:
+    """`API.SHOP` in the handshake."""
     if sent.sni:
         yield replace(sent, sni=sent.sni.upper())
 
@@ -471,6 +514,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     address_with_zone,
     case_of_the_server_name,
 )
+
+KINDS: Mapping[str, Mutation] = {
+    mutation.__name__.replace("_s_", "s_").replace("_", "-"): mutation for mutation in MUTATIONS
+}
+"""Every mutation by the name that it has in policy tests."""
 
 # Gaps -----------------------------------------------------------------------------------------------------------------
 

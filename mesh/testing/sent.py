@@ -1,7 +1,11 @@
-"""A request as its client writes it, and what a proxy makes of it: Envoy's part of the way, which `test_sent.py` holds to Envoy."""
+"""A request as its client writes it, and what a proxy makes of it: Envoy's part of the way.
+
+`tests/attacks/test_sent.py` holds it to Envoy.
+"""
 
 import re
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from authz.attributes import Attributes, Protocol
 from authz.mesh_config import MeshConfig, PathNormalization
@@ -9,9 +13,8 @@ from authz.normalization import RefusedPathError, normalize_path
 from authz.remote_address import remote_address
 from authz.values import ascii_lower
 from authz.workload import ProxyKind
-from demo.sidecar import HttpVersion
 
-__all__ = ["Refused", "Sent", "as_seen", "as_sent"]
+__all__ = ["FORWARDED_FOR", "HttpVersion", "Refused", "Sent", "as_seen", "as_sent"]
 
 Line = tuple[str, str]
 
@@ -25,6 +28,13 @@ _METHODS = re.compile(
 )
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _UNSENDABLE = re.compile(r"[\0\r\n]")
+
+
+class HttpVersion(Enum):
+    """In which version of HTTP a request is written."""
+
+    HTTP_1 = "HTTP/1.1"
+    HTTP_2 = "HTTP/2"
 
 
 class Refused(Exception):  # noqa: N818  # not an error: it is what an attack should come to
@@ -78,9 +88,9 @@ def as_seen(sent: Sent, facts: Attributes, config: MeshConfig, proxy: ProxyKind)
         Refused: They see nothing of it.
     """
     # tls_inspector lowers the server name for RBAC.
-    facts = replace(facts, protocol=sent.protocol, sni=sent.sni and ascii_lower(sent.sni))
+    sni = sent.sni and ascii_lower(sent.sni)
     if sent.protocol is Protocol.TCP:
-        return facts
+        return replace(facts, protocol=sent.protocol, sni=sni)
     host, target = _host_and_target(sent)
     headers = _headers(sent)
     forwarded = headers.get(FORWARDED_FOR, ())
@@ -90,6 +100,8 @@ def as_seen(sent: Sent, facts: Attributes, config: MeshConfig, proxy: ProxyKind)
         headers[FORWARDED_FOR] = (",".join(hops),)
     return replace(
         facts,
+        protocol=sent.protocol,
+        sni=sni,
         method=_method(sent),
         path=_path(target, config.path_normalization, sent.version),
         host=host,

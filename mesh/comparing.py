@@ -1,0 +1,106 @@
+"""Comparing: what two versions of a mesh decide differently, in words, with a request for each difference and the rules responsible."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+
+from authz.analysis.access import Guarding
+from authz.analysis.regions import Region, merged, regions
+from authz.attributes import Protocol
+from authz.invariants import Assumed
+from authz.mesh_config import PathNormalization
+from mesh.proving.ground import Ground, Shared, Witness, weaker
+from mesh.proving.proofs import NOBODY
+from mesh.proving.subjects import Subject, alike_in_both, pairs
+from mesh.snapshot import Snapshot
+
+__all__ = ["MOST_REGIONS", "Change", "Comparison", "Difference", "compare"]
+
+MOST_REGIONS = 100
+"""So many regions are told of one change; that there are more is said."""
+
+
+class Change(Enum):
+    """What became of a request."""
+
+    NEWLY_ALLOWED = "newly allowed"
+    NEWLY_DENIED = "newly denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Requests of one protocol to workloads that are decided otherwise than before, all alike.
+
+    `regions` are where, with a witness each; `complete` is whether they are all of it.
+    """
+
+    change: Change
+    subjects: tuple[Subject, ...]
+    protocol: Protocol
+    regions: tuple[tuple[Region, Witness], ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that is different, and how much was looked at: `same` are the subjects for which it was proved that nothing is.
+
+    `added` and `removed` are those that one version has and the other has not. To what was added nothing was allowed before;
+    what was removed is asked for nothing any more.
+    """
+
+    differences: tuple[Difference, ...]
+    same: tuple[Subject, ...]
+    added: tuple[Subject, ...]
+    removed: tuple[Subject, ...]
+
+
+def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
+    """What is decided otherwise by `new` than by `old`, over all requests.
+
+    Raises:
+        Contradiction: The reference decides a case otherwise than the analysis says.
+    """
+    both = pairs(old, new)
+    # Of two ways to normalize, what the weaker leaves is more.
+    normalization = weaker(old.config.path_normalization, new.config.path_normalization)
+    differences: list[Difference] = []
+    same: list[Subject] = []
+    for was, now, group in alike_in_both(old, new, [pair for pair in both if pair.new is not None]):
+        some = [pair.subject for pair in group]
+        found = list(_differences(was or NOBODY, now or NOBODY, some, normalization, assumed))
+        differences += found
+        same += [] if found else some
+    return Comparison(
+        differences=tuple(differences),
+        same=tuple(same),
+        added=tuple(pair.subject for pair in both if pair.old is None),
+        removed=tuple(pair.subject for pair in both if pair.new is None),
+    )
+
+
+def _differences(
+    old: Guarding, new: Guarding, group: Sequence[Subject], normalization: PathNormalization, assumed: Assumed
+) -> Iterator[Difference]:
+    for protocol in Protocol:
+        shared = Shared(protocol, normalization=normalization, issuers=(*new.issuers, *old.issuers), assumed=assumed)
+        ground = Ground(shared, new, old=old)
+        if ground.old is None:
+            continue
+        for change, there, elsewhere in (
+            (Change.NEWLY_ALLOWED, ground.new, ground.old),
+            (Change.NEWLY_DENIED, ground.old, ground.new),
+        ):
+            finding = regions(ground.space, there, elsewhere, among=ground.among)
+            found = list(islice(finding, MOST_REGIONS + 1))
+            if not found:
+                continue
+            told = merged(found[:MOST_REGIONS])
+            yield Difference(
+                change=change,
+                subjects=tuple(group),
+                protocol=protocol,
+                regions=tuple((region, ground.witness(region.case)) for region in told),
+                complete=len(found) <= MOST_REGIONS,
+            )

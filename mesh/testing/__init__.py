@@ -1,0 +1,1 @@
+"""Running policy tests, and what they covered."""
