@@ -10,7 +10,7 @@ LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test differential fuzz soak handshakes lint format bench lock setup clean
+.PHONY: help demo test differential attacks fuzz soak handshakes lint format bench lock setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: $(READY) ## every test, with real Envoys
 
 differential: $(READY) ## policies as a real Envoy's own filters, N pairs: make differential N=200000
 	MESHWARD_DIFFERENTIAL_PAIRS=$(or $(N),200000) $(BIN)/pytest -q -s tests/differential/test_differential.py
+
+attacks: $(READY) ## generated requests against what is called proved, N of them: make attacks N=10000000
+	MESHWARD_ATTACKS=$(or $(N),2000000) $(BIN)/pytest -q tests/laws/test_proving.py
 
 fuzz: $(READY) ## what strangers send to the authority, mutated, for N seconds each: make fuzz N=60
 	MESHWARD_FUZZ_SECONDS=$(or $(N),60) $(BIN)/pytest -q -s tests/fuzz

@@ -1,12 +1,12 @@
 """Invariants: what somebody claims of all requests, as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 
-from authz.mesh_config import MeshConfig
+from authz.mesh_given import MeshGiven
 from authz.model import Condition, Operation, Source
-from authz.span import Span
+from authz.span import Span, Written
 
 __all__ = [
     "Always",
@@ -48,13 +48,14 @@ class Callers:
 class Requests:
     """What is asked for, and of whom: all that is given must hold, and none of `without`.
 
-    `workloads` are names with `*` for any part between slashes, none for every workload.
+    `workloads` are names with `*` for any part between slashes, none for every workload; `span` is where they are written.
     """
 
     workloads: tuple[str, ...] = ()
     operation: Operation = _ANY_OPERATION
     conditions: tuple[Condition, ...] = ()
     without: "Requests | None" = None
+    span: Span | None = field(default=None, compare=False, repr=False)
 
     def is_about(self, workload_id: str) -> bool:
         """Whether `namespace/name` is one of the workloads."""
@@ -79,11 +80,12 @@ _ANYBODY, _ANYTHING = Callers(), Requests()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """What all have: the name by which people speak of it, where it is written, and whether it may be about nothing."""
+    """What all have: the name by which people speak of it, where it is written, whether it may be about nothing, and why."""
 
     id: str
     span: Span
     may_be_empty: bool = False
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +179,11 @@ class Assumed:
 class ProofFile:
     """A file of invariants: whose policies they are about, what is assumed, and what is claimed.
 
-    `policies` are patterns of files, from where `file` is. `config` is the mesh configuration that it states, if it does.
+    `policies` are patterns of files, from where `file` is. `mesh` is what it states of the mesh.
     """
 
     file: str
-    policies: tuple[str, ...]
+    policies: tuple[Written, ...]
     invariants: tuple[Invariant, ...]
     assumed: Assumed
-    config: MeshConfig | None = None
+    mesh: MeshGiven = field(default_factory=MeshGiven)

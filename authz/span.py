@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["Path", "Span"]
+__all__ = ["Path", "Span", "Written"]
 
 Path = tuple[str | int, ...]
 """The way from the root of a document to a value, as keys and list indices: `("spec", "rules", 0, "when", 1, "key")`."""
@@ -19,3 +19,10 @@ class Span(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
+
+
+class Written(NamedTuple):
+    """A text, and where it is written."""
+
+    text: str
+    span: Span

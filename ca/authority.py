@@ -3,7 +3,6 @@
 import itertools
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Self
 
 from cryptography import x509
@@ -62,6 +61,8 @@ class Authority:
     above: tuple[x509.Certificate, ...] = ()
     """The signing certificates between the intermediate and the root, the nearest first: none but under a plugged-in one."""
     _proved: list[x509.Certificate] = field(default_factory=list, init=False, repr=False, compare=False)
+    _presented: tuple[x509.Certificate, ...] = field(init=False, repr=False, compare=False)
+    _own_keys: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # An authority that nobody's bundle leads to must fail when it is set up, not at its first request.
@@ -70,6 +71,11 @@ class Authority:
                 below.verify_directly_issued_by(issuer)
         except (InvalidSignature, TypeError, ValueError, UnsupportedAlgorithm) as error:
             raise ValueError("the root did not issue the intermediate") from error
+        # A root that signs leaves itself is not sent along: peers have it.
+        presented = () if self.intermediate.certificate == self.root else (self.intermediate.certificate, *self.above)
+        keys = (require_verification_key(each.public_key()) for each in (*presented, self.root))
+        object.__setattr__(self, "_presented", presented)
+        object.__setattr__(self, "_own_keys", frozenset(map(key_to_der, keys)))
 
     @classmethod
     def create(
@@ -177,11 +183,6 @@ class Authority:
         svid = self.issue(spiffe_id, private_key.public_key(), at=at, ttl=ttl, dns_names=dns_names)
         return replace(svid, private_key=private_key)
 
-    @property
-    def _presented(self) -> tuple[x509.Certificate, ...]:
-        # A root that signs leaves itself is not sent along: peers have it.
-        return () if self.intermediate.certificate == self.root else (self.intermediate.certificate, *self.above)
-
     def _prove_once(self, leaf: x509.Certificate, *, at: datetime) -> None:
         # The path above the leaves stays as it is, and no profile lets a leaf out of its life: what it has proved for
         # one of them, it proves for all.
@@ -199,11 +200,6 @@ class Authority:
         except WeakKeyError as error:
             raise RefusedKeyError(error.reason) from error
         # A workload with the authority's key, or one that can make a name for it, would blur who signed what.
-        if key_to_der(key) in _keys((*self._presented, self.root)):
+        if key_to_der(key) in self._own_keys:
             raise RefusedKeyError("it is the authority's own")
         return key
-
-
-@lru_cache(maxsize=16)
-def _keys(certificates: tuple[x509.Certificate, ...]) -> frozenset[bytes]:
-    return frozenset(key_to_der(require_verification_key(each.public_key())) for each in certificates)

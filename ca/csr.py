@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from ca.errors import CsrError, CsrFault
 from identity import InvalidSpiffeIdError, PublicKey, SpiffeId, WeakKeyError, require_strong_key
@@ -79,7 +80,7 @@ def read_csr(pem: bytes) -> RequestedKey:
     if not isinstance(algorithm, _HASHES):
         raise CsrError(CsrFault.SIGNATURE, "it is not signed with SHA-256, SHA-384 or SHA-512")
     try:
-        signed = csr.is_signature_valid
+        signed = _is_by(csr, public_key)
     except (*_UNREADABLE, InvalidSignature) as error:
         raise CsrError(CsrFault.SIGNATURE, "its signature cannot be checked") from error
     if not signed:
@@ -89,6 +90,25 @@ def read_csr(pem: bytes) -> RequestedKey:
         return RequestedKey(public_key, _asked(csr))
     except _UNREADABLE as error:
         raise CsrError(CsrFault.MALFORMED, "its extensions cannot be read") from error
+
+
+def _is_by(csr: x509.CertificateSigningRequest, key: PublicKey) -> bool:
+    algorithm = _ECDSA.get(csr.signature_algorithm_oid)
+    if algorithm is None or not isinstance(key, ec.EllipticCurvePublicKey):
+        return csr.is_signature_valid
+    # The same with the key that has been read: pyca would read it again, which takes as long as the check.
+    try:
+        key.verify(csr.signature, csr.tbs_certrequest_bytes, algorithm)
+    except InvalidSignature:
+        return False
+    return True
+
+
+_ECDSA: Mapping[x509.ObjectIdentifier, ec.ECDSA] = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: ec.ECDSA(hashes.SHA256()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: ec.ECDSA(hashes.SHA384()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: ec.ECDSA(hashes.SHA512()),
+}
 
 
 def _asked(csr: x509.CertificateSigningRequest) -> SpiffeId | None:

@@ -89,10 +89,20 @@ def _time(at: datetime) -> bytes:
     return _encoded(_GENERALIZED_TIME, f"{at.year:04}{rest}".encode())
 
 
-@lru_cache(maxsize=64)
+# By identity: comparing two names takes longer than encoding one.
+_NAMES: dict[int, tuple[x509.Name, bytes]] = {}
+
+
 def name_to_der(name: x509.Name) -> bytes:
     """A distinguished name."""
-    return name.public_bytes()
+    kept = _NAMES.get(id(name))
+    if kept is not None:
+        return kept[1]
+    encoded = name.public_bytes()
+    if len(_NAMES) >= _MAX_KEPT:
+        _NAMES.clear()
+    _NAMES[id(name)] = (name, encoded)
+    return encoded
 
 
 # By identity, as below: one key is written several times on its way into a certificate.

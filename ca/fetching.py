@@ -1,6 +1,7 @@
 """Fetching one document over HTTPS from where the settings say that it is, trusting nothing of what comes but the TLS."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,9 @@ from cryptography import x509
 
 from ca.errors import AuthorityError
 
-__all__ = ["FetchError", "Fetcher", "Vouch", "require_https", "trusting"]
+__all__ = ["FetchError", "Fetcher", "TrustedFile", "Vouch", "require_https", "trusting"]
+
+_logger = logging.getLogger("meshward.ca")
 
 Address = IPv4Address | IPv6Address
 
@@ -74,6 +77,40 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
     return context
 
 
+class TrustedFile:
+    """Trust in the authorities in a file alone, as it is now: a cluster changes its authorities, and nobody starts us again.
+
+    What cannot be read leaves the last good ones.
+
+    Raises:
+        FetchError: the file holds none to begin with.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = self._look()
+        self._context = trusting(path)
+
+    def now(self) -> ssl.SSLContext:
+        """By the file of this moment. This reads it, where it has changed."""
+        seen = self._look()
+        if seen != self._seen:
+            # What could not be read is not looked at again until it changes once more.
+            self._seen = seen
+            try:
+                self._context = trusting(self._path)
+            except FetchError as error:
+                _logger.error("what was trusted before still is: %s", error)  # noqa: TRY400  # it is no fault of the code
+        return self._context
+
+    def _look(self) -> object:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            return str(error)
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
 def require_https(url: str) -> httpx.URL:
     """Read an address that begins with `https://`.
 
@@ -94,12 +131,12 @@ def require_https(url: str) -> httpx.URL:
 
 
 class Fetcher:
-    """Fetches by `tls`: no redirects, no proxies, no encodings, no connection that is used twice, nothing longer than `most` bytes.
+    """Fetches by `tls`, which may follow a file: no redirects, no proxies, no encodings, no connection that is used twice, nothing longer than `most` bytes.
 
     `within` is how many seconds it may take.
     """
 
-    def __init__(self, tls: ssl.SSLContext, *, most: int = MAX_DOCUMENT, within: float = 10.0) -> None:
+    def __init__(self, tls: ssl.SSLContext | TrustedFile, *, most: int = MAX_DOCUMENT, within: float = 10.0) -> None:
         self._tls = tls
         self._most = most
         self._within = within
@@ -118,10 +155,11 @@ class Fetcher:
             raise FetchError(f"it took longer than {self._within:g} s") from error
 
     async def _fetch(self, url: httpx.URL, headers: Mapping[str, str], vouch: Vouch | None) -> bytes:
+        tls = await asyncio.to_thread(self._tls.now) if isinstance(self._tls, TrustedFile) else self._tls
         unreached = "no address"
         for address in await _addresses(url):
             try:
-                return await self._fetch_from(address, url, headers, vouch)
+                return await self._fetch_from(address, tls, url, headers, vouch)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 unreached = str(error)  # the host may have another address
             except httpx.HTTPError as error:
@@ -129,7 +167,7 @@ class Fetcher:
         raise FetchError(f"{_excerpt(url.host)} cannot be connected to: {_excerpt(unreached)}")
 
     async def _fetch_from(
-        self, address: Address, url: httpx.URL, headers: Mapping[str, str], vouch: Vouch | None
+        self, address: Address, tls: ssl.SSLContext, url: httpx.URL, headers: Mapping[str, str], vouch: Vouch | None
     ) -> bytes:
         # To the address that was looked at, and to no other that the name may have a moment later; the certificate must be the
         # name's all the same. By the transport and no client, which would follow and log what it should not.
@@ -147,7 +185,7 @@ class Fetcher:
             "GET", url.copy_with(host=str(address)), headers={**said, **headers}, extensions=extensions
         )
         async with (
-            httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport,
+            httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport,
             aclosing(await transport.handle_async_request(request)) as response,
         ):
             if vouch is not None:

@@ -106,6 +106,25 @@ class Issuance:
         entry = self.entitlements.one(caller, wanted)
         return await self.certify(caller, entry, requested.public_key, ttl=ttl, repeat=repeat, at=at)
 
+    async def repeated(  # noqa: PLR0913  # all that a request may say
+        self,
+        caller: Caller,
+        requested: RequestedKey,
+        *,
+        at: datetime,
+        repeat: Repeat,
+        spiffe_id: SpiffeId | None = None,
+        ttl: timedelta | None = None,
+    ) -> IssuedX509 | None:
+        """What the same request was answered, if it was and is good still. Nothing is issued.
+
+        Raises:
+            NotEntitledError, StoreConflictError, NotReadyError, StoreUnavailableError: as `x509_svid`.
+        """
+        entry = self.entitlements.one(caller, requested.spiffe_id or spiffe_id)
+        request = _digest(entry.spiffe_id, key_to_der(requested.public_key), ttl)
+        return await self._recalled(caller, entry, request, repeat, at=at)
+
     async def x509_svid_with_key(
         self, caller: Caller, entry: Entry, *, at: datetime, ttl: timedelta | None = None
     ) -> IssuedX509:
@@ -184,11 +203,9 @@ class Issuance:
         signing = self.source.now()
         authority = signing.require_authority(at)
         spki = key_to_der(public_key)
-        request = _digest(entry.spiffe_id, spki, ttl)
-        if repeat is not None:
-            given = await asyncio.to_thread(self.store.inventory.recall, caller.name, repeat.key, request, at=at)
-            if given is not None:
-                return IssuedX509(_read(entry.spiffe_id, given), entry, signing)
+        request = b"" if repeat is None else _digest(entry.spiffe_id, spki, ttl)
+        if repeat is not None and (given := await self._recalled(caller, entry, request, repeat, at=at)) is not None:
+            return given
 
         longest = min(entry.ttl or self._max_ttl, self._max_ttl)
         if ttl is not None and not MIN_TTL <= ttl <= longest:
@@ -211,9 +228,16 @@ class Issuance:
         if repeat is None:
             await self.store.inventory.complete(intent, at=at)
             return IssuedX509(svid, entry, signing)
-        answer = Answer(caller.name, repeat.key, request, svid.chain_to_pem())
+        answer = Answer(caller.name, repeat.key, request, svid.chain_to_pem(), planned.profile.not_after)
         content = await self.store.inventory.complete_once(intent, answer, at=at)
         return IssuedX509(_read(entry.spiffe_id, content), entry, signing)
+
+    async def _recalled(
+        self, caller: Caller, entry: Entry, request: bytes, repeat: Repeat, *, at: datetime
+    ) -> IssuedX509 | None:
+        signing = self.source.now()
+        given = await asyncio.to_thread(self.store.inventory.recall, caller.name, repeat.key, request, at=at)
+        return None if given is None else IssuedX509(_read(entry.spiffe_id, given), entry, signing)
 
 
 def _intent(planned: Planned, spki: bytes, *, issuer: str, entry: Entry, caller: Caller) -> Intent:

@@ -10,13 +10,20 @@ from cryptography import x509
 
 from ca.attestation import Attestor, Caller, attest_current_svid
 from ca.entries import Entry
-from ca.errors import AttestationError, JoinTokenError, NotKeptError, StoreConflictError
+from ca.errors import AttestationError, JoinTokenError, NotKeptError, StoreConflictError, TokenFault
 from ca.selector import Selector
 from ca.signing import Signing
-from ca.store import NewJoinToken, Store
+from ca.store import JoinToken, NewJoinToken, Store
 from identity import MAX_CHAIN, SpiffeId
 
-__all__ = ["MAX_JOIN_TOKEN_TTL", "attest_join_token", "attest_renewal", "holder_of", "new_join_token"]
+__all__ = [
+    "MAX_JOIN_TOKEN_TTL",
+    "attest_join_token",
+    "attest_renewal",
+    "attest_used_token",
+    "holder_of",
+    "new_join_token",
+]
 
 MAX_JOIN_TOKEN_TTL = timedelta(days=7)
 
@@ -52,6 +59,23 @@ async def attest_join_token(store: Store, text: str, *, by: str, at: datetime) -
         token = await store.tokens.redeem(text, by=by, at=at)
     except JoinTokenError as error:
         raise AttestationError(error.fault.value) from error
+    return _bearer(token)
+
+
+async def attest_used_token(store: Store, text: str) -> Caller:
+    """Whoever shows a token that is used up: what it was answered may be repeated to them, and nothing else given.
+
+    Raises:
+        AttestationError: the token is none that was used.
+        StoreUnavailableError: nobody can tell.
+    """
+    try:
+        return _bearer(await asyncio.to_thread(store.tokens.used, text))
+    except NotKeptError as error:
+        raise AttestationError(TokenFault.UNKNOWN.value) from error
+
+
+def _bearer(token: JoinToken) -> Caller:
     name = f"{Attestor.JOIN_TOKEN.value}:{token.id}"
     return Caller(Attestor.JOIN_TOKEN, name, frozenset({holder_of(token.spiffe_id)}), token.spiffe_id)
 

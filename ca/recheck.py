@@ -48,7 +48,7 @@ def recheck(der: bytes, profile: Profile, *, issuer: x509.Certificate | None = N
     Raises:
         RecheckError: it does not.
     """
-    certificate = _read_again(der, profile, issuer)
+    certificate, _ = _read_again(der, profile, issuer)
     try:
         certificate.verify_directly_issued_by(issuer or certificate)
     except (InvalidSignature, TypeError, ValueError, UnsupportedAlgorithm) as error:
@@ -73,14 +73,15 @@ def recheck_leaf(  # noqa: PLR0913  # all that a leaf must be
     frame = _PROVED.get(profile, issuer)
     proved: SpiffeId | None
     if frame is None:
-        leaf = _read_again(der, profile, issuer)
+        leaf, tbs = _read_again(der, profile, issuer)
         proved = _claimed(leaf)
     else:
-        leaf, proved = _as_proved(der, profile, issuer, frame), frame.proves
+        leaf, tbs = _as_proved(der, profile, issuer, frame)
+        proved = frame.proves
     # What is above the issuer is the same for all of its leaves, and is the authority's to prove, once. The issuer's key is read
     # once as well: reading it takes half as long as the check itself.
     try:
-        require_signature(_read_issuer(issuer).public_key, leaf.signature, leaf.tbs_certificate_bytes)
+        require_signature(_read_issuer(issuer).public_key, leaf.signature, tbs)
     except InvalidSignature as error:
         raise RecheckError("signature does not verify") from error
     if not profile.not_before <= at <= profile.not_after:
@@ -90,7 +91,7 @@ def recheck_leaf(  # noqa: PLR0913  # all that a leaf must be
     if proved != spiffe_id:
         raise RecheckError(f"it proves {str(proved)!r}")
     if frame is None:
-        _PROVED.put(profile, issuer, _fields(leaf.tbs_certificate_bytes)[-1], proves=proved)
+        _PROVED.put(profile, issuer, _fields(tbs)[-1], proves=proved)
     return leaf
 
 
@@ -106,28 +107,34 @@ def _claimed(leaf: x509.Certificate) -> SpiffeId:
         raise RecheckError(str(error)) from error
 
 
-def _as_proved(der: bytes, profile: Profile, issuer: x509.Certificate, frame: Frame) -> x509.Certificate:
+# Both give what was signed as well: pyca writes it anew each time that it is asked.
+_Read = tuple[x509.Certificate, bytes]
+
+
+def _as_proved(der: bytes, profile: Profile, issuer: x509.Certificate, frame: Frame) -> _Read:
     try:
         certificate = x509.load_der_x509_certificate(der)
         require_strong_key(profile.public_key)
-        extensions = _require_fields(certificate, profile, _read_issuer(issuer))
+        tbs = certificate.tbs_certificate_bytes
+        extensions = _require_fields(certificate, tbs, profile, _read_issuer(issuer))
     except _UNREADABLE as error:
         raise RecheckError("certificate cannot be read again") from error
     if extensions != frame.filled(profile.subject_key):
         raise RecheckError("set of extensions is not as profiled")
-    return certificate
+    return certificate, tbs
 
 
-def _read_again(der: bytes, profile: Profile, issuer: x509.Certificate | None) -> x509.Certificate:
+def _read_again(der: bytes, profile: Profile, issuer: x509.Certificate | None) -> _Read:
     try:
         certificate = x509.load_der_x509_certificate(der)
         read = _read_issuer(issuer or certificate)
-        _require_fields(certificate, profile, read)
+        tbs = certificate.tbs_certificate_bytes
+        _require_fields(certificate, tbs, profile, read)
         if _written(certificate.extensions) != _meant(profile.extensions(read.key)):
             raise RecheckError("set of extensions is not as profiled")
     except _UNREADABLE as error:
         raise RecheckError("certificate cannot be read again") from error
-    return certificate
+    return certificate, tbs
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +153,9 @@ def _read_issuer(certificate: x509.Certificate) -> _Issuer:
     return _Issuer(public_key, name_to_der(certificate.subject), subject_key, algorithm_of(public_key))
 
 
-def _require_fields(certificate: x509.Certificate, profile: Profile, issuer: _Issuer) -> bytes:
+def _require_fields(certificate: x509.Certificate, tbs: bytes, profile: Profile, issuer: _Issuer) -> bytes:
     """See that all but the extensions is as profiled, and return those in DER."""
-    _, _, algorithm, name, _, subject, public_key, extensions = _fields(certificate.tbs_certificate_bytes)
+    _, _, algorithm, name, _, subject, public_key, extensions = _fields(tbs)
     for what, found, meant in (
         ("version", certificate.version, x509.Version.v3),
         ("signature algorithm", certificate.signature_algorithm_oid, issuer.algorithm.oid),

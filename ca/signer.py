@@ -27,10 +27,16 @@ class Signer:
 
     certificate: x509.Certificate
     private_key: SigningKey = field(repr=False, compare=False)
+    _algorithm: bytes = field(init=False, repr=False, compare=False)
+    _name: x509.Name = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.private_key.public_key() != self.certificate.public_key():
+        public_key = self.private_key.public_key()
+        if public_key != self.certificate.public_key():
             raise ValueError("the private key is not the certificate's")
+        # Read once: asking a key or a certificate takes as long as a tenth of a signature.
+        object.__setattr__(self, "_algorithm", algorithm_of(public_key).identifier)
+        object.__setattr__(self, "_name", self.certificate.subject)
         try:
             self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         except x509.ExtensionNotFound as error:
@@ -53,7 +59,9 @@ class Signer:
             AuthorityError: there is none to be had, or what was signed is not what was meant.
         """
         profile = root_profile(trust_domain, key.public_key(), at=at, lifetime=lifetime)
-        der = _sign(profile, key, extensions_to_der(profile.extensions(profile.subject_key)), issuer=profile.subject)
+        extensions = extensions_to_der(profile.extensions(profile.subject_key))
+        algorithm = algorithm_of(key.public_key()).identifier
+        der = _sign(profile, key, extensions, algorithm=algorithm, issuer=profile.subject)
         return cls(recheck(der, profile), key)
 
     def new_intermediate(self, trust_domain: TrustDomain, *, at: datetime, lifetime: timedelta) -> "Signer":
@@ -91,7 +99,12 @@ class Signer:
         else:
             extensions = frame.filled(profile.subject_key)
         return _sign(
-            profile, self.private_key, extensions, issuer=self.certificate.subject, serial_number=serial_number
+            profile,
+            self.private_key,
+            extensions,
+            algorithm=self._algorithm,
+            issuer=self._name,
+            serial_number=serial_number,
         )
 
     @property
@@ -104,15 +117,15 @@ class Signer:
 _FRAMES: Frames[x509.Certificate] = Frames()
 
 
-def _sign(
+def _sign(  # noqa: PLR0913  # all that a certificate is made of
     profile: Profile,
     private_key: SigningKey,
     extensions: bytes,
     *,
+    algorithm: bytes,
     issuer: x509.Name,
     serial_number: int | None = None,
 ) -> bytes:
-    algorithm = algorithm_of(private_key.public_key()).identifier
     tbs = tbs_to_der(
         serial_number=x509.random_serial_number() if serial_number is None else serial_number,
         algorithm=algorithm,

@@ -17,6 +17,8 @@ class ExitCode(IntEnum):
     INVALID = 3
     TESTS = 4
     COVERAGE = 5
+    INVARIANT = 6
+    DIFFERENCE = 7
 
 
 class CommandError(Exception):

@@ -8,11 +8,26 @@ import sys
 from collections.abc import Sequence
 
 from cli.command import Command, CommandError, ExitCode, Group
-from cli.commands import ca, check, demo, explain, format, lint, replay, serve, show, test  # noqa: A004  # the verb
+from cli.commands import (
+    ca,
+    check,
+    completion,
+    demo,
+    diff,
+    explain,
+    format,  # noqa: A004  # the verb
+    init,
+    lint,
+    prove,
+    replay,
+    serve,
+    show,
+    test,
+)
 from cli.manifests import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
-__all__ = ["COMMANDS", "main", "run"]
+__all__ = ["COMMANDS", "main", "run", "whole_parser"]
 
 COMMANDS: tuple[Command | Group, ...] = (
     serve.COMMAND,
@@ -21,10 +36,14 @@ COMMANDS: tuple[Command | Group, ...] = (
     lint.COMMAND,
     test.COMMAND,
     replay.COMMAND,
+    prove.COMMAND,
+    diff.COMMAND,
     show.COMMAND,
     format.COMMAND,
+    init.COMMAND,
     ca.COMMAND,
     demo.COMMAND,
+    completion.COMMAND,
 )
 """Every verb, in the order of `--help`."""
 
@@ -85,18 +104,25 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """What reads every command line: with all verbs of all groups, which takes its time."""
+    return _parser(None)
+
+
+def _parser(arguments: Sequence[str] | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meshward",
         description="Istio's security policies as code: decide them offline, and enforce them in front of any Envoy.",
-        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input, 4 tests failed, 5 coverage too low",
+        epilog="exit codes: 0 ok, 1 internal error, 2 usage, 3 invalid or denied input, 4 tests failed, 5 coverage too low, 6 invariant broken, 7 new access",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     _add_verbs(parser, COMMANDS, arguments)
     return parser
 
 
-def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Group], arguments: Sequence[str]) -> None:
+def _add_verbs(
+    parser: argparse.ArgumentParser, commands: Sequence[Command | Group], arguments: Sequence[str] | None
+) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for command in commands:
         verb = verbs.add_parser(
@@ -109,6 +135,8 @@ def _add_verbs(parser: argparse.ArgumentParser, commands: Sequence[Command | Gro
             case Command():
                 command.add_arguments(verb)
                 verb.set_defaults(command=command)
+            case Group() if arguments is None:
+                _add_verbs(verb, command.verbs(), None)
             # Nobody else pays for what its verbs need.
             case Group() if command.name in arguments[:1]:
                 _add_verbs(verb, command.verbs(), arguments[1:])

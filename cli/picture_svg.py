@@ -3,17 +3,14 @@
 It holds no script and fetches nothing. What is cut short in a box is said in full by its title.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from cli.picture import Kind, Mark, Twig
+from cli.svg import LETTER, SMALL, drawing, said, style
 
 __all__ = ["svg_of"]
 
-_LETTER, _SMALL = 7.25, 6.35
-"""How wide a letter is, in the two sizes that there are; all letters of one are as wide."""
 _PADDING, _MARGIN = 12, 24
 _ACROSS, _BETWEEN = 44, 10
 _LOW, _HIGH = 28, 46
@@ -21,8 +18,6 @@ _WIDEST = 84
 """So many letters of a text are shown."""
 
 _SHAPES = """\
-text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
-.note{font-size:10.5px}
 path{fill:none;stroke-width:1.3}
 .root .words,.decides .words{font-weight:700}
 .fact rect{rx:14px}
@@ -43,38 +38,7 @@ path,.box{stroke:LINE}
 .unseen rect{stroke:LINE;fill:PAPER}.unseen .words{fill:DIM}
 path.taken,path.leads,g.leads rect{stroke:WAY}
 """
-_LIGHT = {
-    "PAPER": "#fbfbf9",
-    "CARD": "#ffffff",
-    "INK": "#1f2328",
-    "DIM": "#5f6873",
-    "LINE": "#c9ced6",
-    "LOOK": "#0b5cad",
-    "ALLOW": "#176f37",
-    "DENY": "#b3261e",
-    "OTHER": "#855300",
-    "WAY": "#6d3fd1",
-}
-_DARK = {
-    "PAPER": "#14171c",
-    "CARD": "#1d222a",
-    "INK": "#e6e9ee",
-    "DIM": "#9aa4b1",
-    "LINE": "#4a535f",
-    "LOOK": "#7cb7ff",
-    "ALLOW": "#6ccf8b",
-    "DENY": "#ff8f87",
-    "OTHER": "#e6b450",
-    "WAY": "#b79cff",
-}
-
-
-def _coloured(colours: Mapping[str, str]) -> str:
-    # Written out, for not every viewer knows the variables of CSS.
-    return re.sub(r"\b[A-Z]{3,}\b", lambda found: colours[found[0]], _COLOURS)
-
-
-_STYLE = f"{_SHAPES}{_coloured(_LIGHT)}@media(prefers-color-scheme:dark){{\n{_coloured(_DARK)}}}"
+_STYLE = style(_SHAPES, _COLOURS)
 _KINDS = {
     Kind.ROOT: "root",
     Kind.LOOK: "look",
@@ -124,21 +88,11 @@ def svg_of(twigs: Sequence[Twig]) -> str:
     lefts = {depth: _MARGIN + sum(widths[above] + _ACROSS for above in range(depth)) for depth in widths}
     across = max((lefts[box.depth] + _width(box.twig) for box in boxes), default=0) + _MARGIN
     down = max(bottom - _MARGIN, 2 * _MARGIN)
-    title = escape("Decision tree of " + ", ".join(twig.text for twig in twigs))
+    title = "Decision tree of " + ", ".join(twig.text for twig in twigs)
     # Lines first, those of the way last of them, so that nothing lies over it.
     lines = sorted((line for root in roots for line in _lines(root, lefts)), key=lambda line: 'class="' in line)
-    size = f'viewBox="0 0 {across:.0f} {down:.0f}" width="{across:.0f}" height="{down:.0f}"'
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title">',
-            f'<title id="title">{title}</title>',
-            f"<style>{_STYLE}</style>",
-            '<rect class="paper" width="100%" height="100%"/>',
-            *lines,
-            *(_drawn(box, lefts[box.depth]) for box in boxes),
-            "</svg>\n",
-        )
-    )
+    parts = [*lines, *(_drawn(box, lefts[box.depth]) for box in boxes)]
+    return drawing(title, (across, down), _STYLE, parts)
 
 
 def _placed(twig: Twig, depth: int, top: float) -> tuple[_Box, float]:
@@ -177,11 +131,11 @@ def _drawn(box: _Box, left: float) -> str:
     twig = box.twig
     top = box.middle - _height(twig) / 2
     full = ": ".join(filter(None, (twig.mark.value, twig.text, twig.note)))
-    note = f'<text class="note" x="{left + _PADDING:.1f}" y="{top + 36:.1f}">{escape(_short(twig.note))}</text>'
+    note = f'<text class="note" x="{left + _PADDING:.1f}" y="{top + 36:.1f}">{said(_short(twig.note))}</text>'
     return (
-        f'<g class="{_KINDS[twig.kind]}{_MARKS[twig.mark]}"><title>{escape(full)}</title>'
+        f'<g class="{_KINDS[twig.kind]}{_MARKS[twig.mark]}"><title>{said(full)}</title>'
         f'<rect class="box" x="{left:.1f}" y="{top:.1f}" width="{_width(twig):.1f}" height="{_height(twig)}" rx="5"/>'
-        f'<text class="words" x="{left + _PADDING:.1f}" y="{top + 18.5:.1f}">{escape(_words(twig))}</text>'
+        f'<text class="words" x="{left + _PADDING:.1f}" y="{top + 18.5:.1f}">{said(_words(twig))}</text>'
         f"{note if twig.note else ''}</g>"
     )
 
@@ -195,7 +149,7 @@ def _short(text: str) -> str:
 
 
 def _width(twig: Twig) -> float:
-    return 2 * _PADDING + max(len(_words(twig)) * _LETTER, len(_short(twig.note)) * _SMALL)
+    return 2 * _PADDING + max(len(_words(twig)) * LETTER, len(_short(twig.note)) * SMALL)
 
 
 def _height(twig: Twig) -> int:

@@ -13,6 +13,9 @@ from extauthz.wire import Destination
 
 __all__ = ["Consulted", "DecisionLog", "request_document"]
 
+_DEEPEST = 16
+"""How deep claims are nested that are written down; who signs tokens may nest them deeper than this process can follow."""
+
 
 class DecisionLog:
     """Writes decisions to `out` as they are made.
@@ -96,15 +99,15 @@ def request_document(destination: Destination, attributes: Attributes, consulted
     return document
 
 
-def _comparable(value: object) -> object:
+def _comparable(value: object, depth: int = _DEEPEST) -> object:
     """Of claims what a policy can be about: texts, lists of them, and what these are in. Others are no part of any decision."""
     match value:
         case str():
             return _readable(value)
         case list() | tuple():
             return [_readable(item) for item in value if isinstance(item, str)]
-        case Mapping():
-            return {_readable(name): _comparable(inner) for name, inner in value.items()}
+        case Mapping() if depth:
+            return {_readable(name): _comparable(inner, depth - 1) for name, inner in value.items()}
         case _:
             return None
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import Algorithm, ECAlgorithm, RSAAlgorithm, RSAPSSAlgorithm
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from jwt.algorithms import Algorithm, RSAAlgorithm, RSAPSSAlgorithm
 
 from identity.base64url import decode
 from identity.errors import InvalidJwsError
@@ -31,9 +34,10 @@ _RSA: Mapping[str, Algorithm] = {
     "PS384": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA384),
     "PS512": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA512),
 }
-_EC: Mapping[str, tuple[str, Algorithm]] = {
-    "ES256": ("secp256r1", ECAlgorithm(ECAlgorithm.SHA256)),
-    "ES384": ("secp384r1", ECAlgorithm(ECAlgorithm.SHA384)),
+# The curve, how many octets half of a signature has, and how it is made.
+_EC: Mapping[str, tuple[str, int, ec.ECDSA]] = {
+    "ES256": ("secp256r1", 32, ec.ECDSA(hashes.SHA256())),
+    "ES384": ("secp384r1", 48, ec.ECDSA(hashes.SHA384())),
 }
 _ALGORITHMS = frozenset({*_RSA, *_EC, "ES512"})
 
@@ -84,8 +88,19 @@ class UnverifiedJws:
                 of_rsa = _RSA.get(self.algorithm)
                 return of_rsa is not None and of_rsa.verify(self.signed, key, self.signature)
             case ec.EllipticCurvePublicKey():
-                curve, of_ec = _EC.get(self.algorithm, ("", None))
-                return of_ec is not None and key.curve.name == curve and of_ec.verify(self.signed, key, self.signature)
+                of_ec = _EC.get(self.algorithm)
+                return of_ec is not None and self._is_by_curve(key, *of_ec)
+
+    def _is_by_curve(self, key: ec.EllipticCurvePublicKey, curve: str, octets: int, algorithm: ec.ECDSA) -> bool:
+        # RFC 7518 3.4: both numbers in full. In DER they would be read otherwise.
+        if key.curve.name != curve or len(self.signature) != 2 * octets:
+            return False
+        r, s = int.from_bytes(self.signature[:octets]), int.from_bytes(self.signature[octets:])
+        try:
+            key.verify(encode_dss_signature(r, s), self.signed, algorithm)
+        except InvalidSignature:
+            return False
+        return True
 
     def text(self, name: str) -> str | None:
         """The claim of that name if it is a string that is not empty."""

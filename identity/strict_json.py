@@ -32,13 +32,7 @@ def parse_object(text: bytes, *, integer: Callable[[str], float] | None = None) 
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8") from error
     _require_shallow(decoded)
-    value = json.loads(
-        decoded,
-        object_pairs_hook=_members,
-        parse_float=_number,
-        parse_int=integer or _number,
-        parse_constant=_no_constant,
-    )
+    value = (_DECODER if integer is None else _decoder(integer)).decode(decoded)
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004  # what a stranger wrote is no mistake in a type
     if "\\u" in decoded:
@@ -76,6 +70,16 @@ def _number(digits: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _decoder(integer: Callable[[str], float]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_members, parse_float=_number, parse_int=integer, parse_constant=_no_constant
+    )
+
+
+_DECODER = _decoder(_number)
+"""Made once: making one takes as long as reading a token with it."""
 
 
 def _require_text(value: object) -> None:

@@ -1,6 +1,5 @@
 """Comparing: what two versions of a mesh decide differently, in words, with a request for each difference and the rules responsible."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,10 +10,9 @@ from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
 from authz.mesh_config import PathNormalization
-from mesh.proving.ground import Ground, Shared, Witness
+from mesh.proving.ground import Ground, Shared, Witness, weaker
 from mesh.proving.proofs import NOBODY
-from mesh.proving.subjects import Subject, subjects
-from mesh.questions import guarding_of
+from mesh.proving.subjects import Subject, alike_in_both, pairs
 from mesh.snapshot import Snapshot
 
 __all__ = ["MOST_REGIONS", "Change", "Comparison", "Difference", "compare"]
@@ -48,7 +46,8 @@ class Difference:
 class Comparison:
     """All that is different, and how much was looked at: `same` are the subjects for which it was proved that nothing is.
 
-    `added` and `removed` are those that one version has and the other has not.
+    `added` and `removed` are those that one version has and the other has not. To what was added nothing was allowed before;
+    what was removed is asked for nothing any more.
     """
 
     differences: tuple[Difference, ...]
@@ -63,45 +62,22 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
     Raises:
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
-    before = {subject.name: subject for subject in subjects(old)}
-    after = {subject.name: subject for subject in subjects(new)}
-    groups: defaultdict[object, list[Subject]] = defaultdict(list)
-    guardings: dict[object, tuple[Guarding, Guarding]] = {}
-    for name in sorted(before.keys() | after.keys()):
-        was, now = before.get(name), after.get(name)
-        both = (_key(old, was), _key(new, now))
-        subject = now or was
-        if subject is not None:
-            groups[both].append(subject)
-            guardings.setdefault(both, (_guarding(old, was), _guarding(new, now)))
+    both = pairs(old, new)
     # Of two ways to normalize, what the weaker leaves is more.
-    options = [snapshot.config.path_normalization for snapshot in (old, new)]
-    normalization = min(options, key=list(PathNormalization).index)
+    normalization = weaker(old.config.path_normalization, new.config.path_normalization)
     differences: list[Difference] = []
     same: list[Subject] = []
-    for key, group in groups.items():
-        found = list(_differences(*guardings[key], group, normalization, assumed))
+    for was, now, group in alike_in_both(old, new, [pair for pair in both if pair.new is not None]):
+        some = [pair.subject for pair in group]
+        found = list(_differences(was or NOBODY, now or NOBODY, some, normalization, assumed))
         differences += found
-        same += [] if found else group
+        same += [] if found else some
     return Comparison(
         differences=tuple(differences),
         same=tuple(same),
-        added=tuple(after[name] for name in sorted(after.keys() - before.keys())),
-        removed=tuple(before[name] for name in sorted(before.keys() - after.keys())),
+        added=tuple(pair.subject for pair in both if pair.old is None),
+        removed=tuple(pair.subject for pair in both if pair.new is None),
     )
-
-
-def _key(snapshot: Snapshot, subject: Subject | None) -> object:
-    """What is the same for subjects that are guarded alike."""
-    if subject is None:
-        return None
-    guard = snapshot.guard(subject.workload, subject.service)
-    asked = tuple(sorted(guard.authorizers.asked))
-    return id(guard.tree), tuple(map(id, guard.jwt_rules)), asked, frozenset(guard.modes.items())
-
-
-def _guarding(snapshot: Snapshot, subject: Subject | None) -> Guarding:
-    return NOBODY if subject is None else guarding_of(snapshot, subject.workload, subject.service)
 
 
 def _differences(

@@ -133,8 +133,23 @@ class DirectoryStore:
         """
         return self._examine(self._read(None))
 
+    def load_files(self, files: Sequence[File]) -> Loaded:
+        """As `load`, of these files instead of those that the paths lead to.
+
+        Raises:
+            InvalidManifestsError: As `load`.
+            BudgetError: As `load`.
+        """
+        return self._load(self._together(files))
+
+    def examine_files(self, files: Sequence[File]) -> Examined:
+        """As `examine`, of these files instead of those that the paths lead to."""
+        return self._examine(self._together(files))
+
     def _read(self, changed: Collection[str] | None) -> _Read:
-        files = self._files.read(changed)
+        return self._together(self._files.read(changed))
+
+    def _together(self, files: Sequence[File]) -> _Read:
         if self.mesh_file is None:
             return _Read.of(files, None)
         return _Read.of(files, File.of(display_name(self.mesh_file), read_file(Path(self.mesh_file))))

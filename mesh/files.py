@@ -12,7 +12,18 @@ from typing import NamedTuple
 
 from mesh.errors import PolicyStoreError
 
-__all__ = ["OURS", "STDIN", "TESTS", "File", "ManifestFiles", "display_name", "read_file", "read_manifests"]
+__all__ = [
+    "OURS",
+    "PROOFS",
+    "STDIN",
+    "TESTS",
+    "File",
+    "ManifestFiles",
+    "display_name",
+    "is_manifest",
+    "read_file",
+    "read_manifests",
+]
 
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml", ".json", ".ward")
@@ -20,7 +31,10 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".ward")
 TESTS = ".authz-test.yaml"
 """How the names of files of policy tests end."""
 
-OURS = (TESTS, ".authz-proof.yaml")
+PROOFS = ".authz-proof.yaml"
+"""How the names of files of invariants end."""
+
+OURS = (TESTS, PROOFS)
 """Policy tests and invariants: they lie beside the policies and are no manifests."""
 
 # A file system may give two changes one time. The coarsest clock of those in use ticks every two seconds.
@@ -215,7 +229,7 @@ class ManifestFiles:
             directory, name = _split(directory[:-1])
         if name.startswith("."):
             return False
-        if _is_manifest(name) or path != directory + name:
+        if is_manifest(name) or path != directory + name:
             return True
         try:
             # What editors leave beside a file is nothing to us, unless there is more behind it.
@@ -297,7 +311,7 @@ class _Walk:
             if Path(path).is_dir() if link else entry.is_dir(follow_symlinks=False):
                 self._links |= link
                 self._below(path, (*above, own))
-            elif _is_manifest(entry.name):
+            elif is_manifest(entry.name):
                 # A link to nothing may have been a policy, and this says so; a pipe would never end.
                 stamp = _stamp(entry.stat())
                 if stamp is not None:
@@ -305,7 +319,7 @@ class _Walk:
                     self._add(path, stamp)
 
 
-def _is_manifest(name: str) -> bool:
+def is_manifest(name: str) -> bool:
     """Whether a file of a directory is read: YAML, JSON or ward, and not one of meshward's own kinds."""
     return name.endswith(_SUFFIXES) and not name.endswith(OURS)
 

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from authz.attributes import Address, Protocol
 from authz.decision import Verdict
-from authz.mesh_config import ISTIOD_SWITCHES, MeshConfig, PathNormalization
-from authz.peer_authentication import MtlsMode
+from authz.mesh_given import MeshGiven
 from authz.secrecy import MASK, SECRET_HEADERS
-from authz.span import Span
+from authz.span import Span, Written
 from authz.workload import ServiceRef, Workload
 from identity import IdentityError, SpiffeId
 from parser.decode import Decoder, is_null
 from parser.diagnostics import PolicySyntaxError, quoted
-from parser.mesh_config import decode_mesh_config
+from parser.mesh_given import decode_mesh_given
 from parser.problems import Problems, nearest
 from parser.request import RequestDocument, RequestError, UnknownFieldError, parse_request
 from parser.yaml_nodes import Mapping as MappingNode
@@ -38,14 +37,12 @@ __all__ = [
     "CoverageGate",
     "Expectation",
     "LogCheck",
-    "MeshGiven",
     "PolicyTest",
     "PolicyTests",
     "Request",
     "RoutesGate",
     "RuleRef",
     "Token",
-    "Written",
     "parse_policy_tests",
 ]
 
@@ -68,13 +65,6 @@ REASONS: Mapping[str, str] = {
 """The words for what a decision can come from, each with what it means."""
 
 
-class Written(NamedTuple):
-    """A text, and where it is written."""
-
-    text: str
-    span: Span
-
-
 class RuleRef(NamedTuple):
     """A rule, as `namespace/name#index`, and where it is written."""
 
@@ -84,24 +74,6 @@ class RuleRef(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.policy}#{self.rule}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshGiven:
-    """What a file says of the mesh. `fields` names those of `config` that are given, over the manifests' own.
-
-    `mtls` is the mode of the whole mesh, given at `mtls_span`.
-    """
-
-    config: MeshConfig = field(default_factory=MeshConfig)
-    fields: frozenset[str] = frozenset()
-    mtls: MtlsMode | None = None
-    mtls_span: Span | None = None
-
-    def over(self, config: MeshConfig) -> MeshConfig:
-        """`config`, but with what is given here."""
-        given = {name: getattr(self.config, name) for name in self.fields}
-        return replace(config, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +242,6 @@ def parse_policy_tests(data: bytes, file: str) -> PolicyTests:
 
 
 _FILE = ("policies", "mesh", "workloads", "callers", "now", "tests", "complete", "coverage")
-_MESH_CONFIG: Mapping[str, str] = {
-    "trustDomain": "trust_domain",
-    "trustDomainAliases": "trust_domain_aliases",
-    "rootNamespace": "root_namespace",
-    "extensionProviders": "extension_providers",
-    "defaultConfig": "trusted_proxies",
-}
-_MESH = (*_MESH_CONFIG, "pathNormalization", "istiodEnv", "target", "mtls")
 _WORKLOAD = ("namespace", "labels", "serviceAccount", "port", "ip", "service")
 _CONNECTION_OF_CALLER = ("serviceAccount", "spiffe", "plaintext", "via")
 _CALLER = (*_CONNECTION_OF_CALLER, "ip", "remoteIp", "jwt")
@@ -303,7 +267,6 @@ _COVERAGE = ("policies", "rules", "conditions", "routes")
 _CLAIMS_OF_TEXT = ("iss", "sub", "azp", "jti")
 _CLAIMS_OF_TIME = ("exp", "nbf", "iat")
 
-_TARGETS = ("istio-1.29", "istio-1.30", "istio-1.31", "istio-1.32")
 _RULE = re.compile(r"([^/#\s]+/[^/#\s]+)#([0-9]{1,6})")
 _MAX_PORT = 65535
 _NOWHERE = {"namespace": "-"}
@@ -333,7 +296,7 @@ class _Reader:
         return PolicyTests(
             file=self._file,
             policies=policies,
-            mesh=self._mesh(fields.get("mesh")),
+            mesh=decode_mesh_given(fields.get("mesh"), self._decoder),
             workloads=self._workloads(fields.get("workloads")),
             callers=callers,
             now=now,
@@ -351,46 +314,6 @@ class _Reader:
             self._wrong(node, message, help)
 
     # Mesh and workloads -----------------------------------------------------------------------------------------------
-
-    def _mesh(self, node: Node | None) -> MeshGiven:
-        fields = self._decoder.fields(node, "mesh", _MESH)
-        if not isinstance(node, MappingNode):
-            return MeshGiven()
-        ours = {key: value for key, value in node.entries.items() if key in _MESH_CONFIG}
-        keys = {key: node.keys[key] for key in ours}
-        config = decode_mesh_config(MappingNode(ours, keys, node.source, node.start, node.end), self._problems)
-        config = config or MeshConfig()
-        given = {_MESH_CONFIG[key] for key in ours if key in fields}
-        if (normalization := fields.get("pathNormalization")) is not None:
-            if isinstance(normalization, MappingNode):
-                inner = self._decoder.fields(normalization, "pathNormalization", ("normalization",))
-                normalization = inner.get("normalization", normalization)
-            chosen = self._decoder.choice(
-                normalization, "pathNormalization", [each.value for each in PathNormalization]
-            )
-            if chosen is not None:
-                config = replace(config, path_normalization=PathNormalization(chosen))
-                given.add("path_normalization")
-        for name, value in self._decoder.fields(fields.get("istiodEnv"), "istiodEnv", tuple(ISTIOD_SWITCHES)).items():
-            if name in ISTIOD_SWITCHES:
-                switched: dict[str, Any] = {ISTIOD_SWITCHES[name]: self._decoder.boolean(value, name)}
-                config = replace(config, **switched)
-                given.add(ISTIOD_SWITCHES[name])
-        if (target := fields.get("target")) is not None:
-            version = self._decoder.text(target, "target")
-            if version not in _TARGETS and not self._decoder.broken(target):
-                self._wrong(
-                    target, f"nothing here decides as {quoted(version)} does", f"write one of {', '.join(_TARGETS)}"
-                )
-        mtls = fields.get("mtls")
-        modes = [mode.value for mode in MtlsMode if mode is not MtlsMode.UNSET]
-        mode = None if mtls is None else self._decoder.choice(mtls, "mtls", modes)
-        return MeshGiven(
-            config=config,
-            fields=frozenset(given),
-            mtls=None if mode is None else MtlsMode(mode),
-            mtls_span=None if mtls is None else mtls.span,
-        )
 
     def _workloads(self, node: Node | None) -> dict[str, NamedWorkload]:
         found = {}

@@ -22,14 +22,13 @@ from authz.invariants import (
     StableUnder,
 )
 from authz.keys import OPERATION_FIELDS, SOURCE_FIELDS, resolve
-from authz.mesh_config import MeshConfig, PathNormalization
 from authz.model import Condition, Operation, Source
-from authz.span import Span
+from authz.span import Span, Written
 from authz.values import Scope
 from parser.decode import Decoder
 from parser.diagnostics import PolicySyntaxError, quoted
-from parser.mesh_config import decode_mesh_config
-from parser.problems import Problems, nearest
+from parser.mesh_given import decode_mesh_given
+from parser.problems import Problems
 from parser.yaml_nodes import Mapping as MappingNode
 from parser.yaml_nodes import Node, Scalar, documents
 
@@ -38,7 +37,6 @@ __all__ = ["parse_proof_file"]
 _FILE = ("policies", "mesh", "assume", "invariants")
 _KINDS = ("never", "always", "only", "disjoint", "no-new-access", "same-as", "every-rule", "stable-under")
 _INVARIANT = ("id", "may-be-empty", "because", *_KINDS)
-_STATED = ("target", "mtls")
 _CALLER_FLAGS = ("anonymous", "plaintext")
 _ABOUT = ("from", "to")
 
@@ -78,11 +76,12 @@ class _Reader:
 
     def file(self, node: Node) -> ProofFile:
         fields = self.decoder.fields(node, "the file", _FILE)
-        policies = self.decoder.texts(fields.get("policies"), "policies")
-        if not policies and not self.decoder.broken(node) and "policies" not in fields:
-            self._error(
-                "missing-policies", "`policies` is missing", node, "name the manifests: `policies: [../**/*.yaml]`"
-            )
+        items = self.decoder.items(fields.get("policies"), "policies")
+        policies = tuple(Written(self.decoder.text(item, "policies"), item.span) for item in items)
+        if not policies and not self.decoder.broken(node) and not self.decoder.broken(fields.get("policies")):
+            what = "is empty" if "policies" in fields else "is missing"
+            at, remedy = fields.get("policies") or node, "name the manifests: `policies: [../**/*.yaml]`"
+            self._error("missing-policies", f"`policies` {what}", at, remedy)
         items = self.decoder.items(fields.get("invariants"), "invariants")
         if not items and not self.decoder.broken(fields.get("invariants")):
             at = fields.get("invariants") or node
@@ -98,23 +97,15 @@ class _Reader:
             file=self.path,
             policies=policies,
             invariants=tuple(invariants),
-            assumed=self._assumed(fields.get("assume"), fields.get("mesh")),
-            config=self._mesh(fields.get("mesh")),
+            assumed=self._assumed(fields.get("assume")),
+            mesh=decode_mesh_given(fields.get("mesh"), self.decoder),
         )
 
     def _error(self, code: str, message: str, node: Node, remedy: str | None = None) -> None:
         self.decoder.problems.error(code, message, node.span, help=remedy)
 
-    def _mesh(self, node: Node | None) -> MeshConfig | None:
-        """The keys of Istio's MeshConfig, where `pathNormalization` may be the word alone."""
-        if node is None:
-            return None
-        return decode_stated_mesh(node, self.decoder)
-
-    def _assumed(self, node: Node | None, mesh: Node | None) -> Assumed:
+    def _assumed(self, node: Node | None) -> Assumed:
         strict, istio, hosts = False, False, tuple[str, ...]()
-        if isinstance(mesh, MappingNode) and isinstance(mtls := mesh.entries.get("mtls"), Scalar):
-            strict = mtls.text == "STRICT"
         for item in self.decoder.items(node, "assume"):
             if isinstance(item, MappingNode):
                 fields = self.decoder.fields(item, "assume", ("hosts",))
@@ -136,13 +127,10 @@ class _Reader:
         name = self.decoder.text(id_node, "id")
         if not name and not self.decoder.broken(id_node):
             self._error("missing-id", "an invariant has no `id`", node, "give it a name that people can speak of")
-        claim = self._claim(
-            kinds[0], fields[kinds[0]], name, node.span, may_be_empty=self._flag(fields.get("may-be-empty"))
-        )
-        return claim if self.decoder.problems.errors == before else None
-
-    def _flag(self, node: Node | None) -> bool:
-        return self.decoder.boolean(node, "may-be-empty")
+        may_be_empty = self.decoder.boolean(fields.get("may-be-empty"), "may-be-empty")
+        because = self.decoder.text(fields.get("because"), "because")
+        claim = self._claim(kinds[0], fields[kinds[0]], name, node.span, may_be_empty=may_be_empty)
+        return replace(claim, because=because) if self.decoder.problems.errors == before else None
 
     def _claim(self, kind: str, node: Node, name: str, span: Span, *, may_be_empty: bool) -> Invariant:
         match kind:
@@ -249,6 +237,7 @@ class _Reader:
             operation=Operation(**self._lists(fields, _OPERATION)),
             conditions=self._conditions(fields.get("when")),
             without=self._requests(fields["not"]) if "not" in fields else None,
+            span=fields["workload"].span if "workload" in fields else None,
         )
 
     def _says_something(self, node: Node, fields: Mapping[str, Node], name: str) -> None:
@@ -302,12 +291,20 @@ class _Reader:
                 values=self.decoder.texts(fields.get("values"), "values"),
                 not_values=self.decoder.texts(fields.get("notValues"), "notValues"),
             )
+            texts = (*condition.values, *condition.not_values)
             try:
                 attribute = resolve(key)
-                for text in (*condition.values, *condition.not_values):
+                for text in texts:
                     attribute.matchers(text, _SCOPE)
             except AuthzError as error:
                 self._error("bad-condition", str(error), fields.get("key") or item)
+            else:
+                if not texts and not self.decoder.broken(item):
+                    self._error(
+                        "bad-condition", f"{quoted(key)} is asked for nothing", item, "write `values` or `notValues`"
+                    )
+                if key == "source.serviceAccount":
+                    self._check_values("service_accounts", texts, item)
             found.append(condition)
         return tuple(found)
 
@@ -315,31 +312,3 @@ class _Reader:
 def _below(path: str) -> str:
     """`/admin/**` is everything below, which a policy writes with one star."""
     return path[:-1] if path.endswith("/**") else path
-
-
-def decode_stated_mesh(node: Node, decoder: Decoder) -> MeshConfig | None:
-    """What a test or a proof states of the mesh: the keys of MeshConfig on which verdicts depend, and Istio's release."""
-    known = ("trustDomain", "trustDomainAliases", "rootNamespace", "pathNormalization", "target", "mtls")
-    fields = decoder.fields(node, "mesh", known)
-    if (target := fields.get("target")) is not None:
-        text = decoder.text(target, "target")
-        if not text.startswith("istio-1.") and not decoder.broken(target):
-            near = nearest(text, ("istio-1.29",))
-            help_ = f"did you mean `{near}`?" if near else "write `istio-1.29`"
-            decoder.problems.error("bad-target", f"unknown release {quoted(text)}", target.span, help=help_)
-    if (mtls := fields.get("mtls")) is not None:
-        decoder.choice(mtls, "mtls", ("STRICT", "PERMISSIVE", "DISABLE"))
-    if not isinstance(node, MappingNode):
-        return None
-    # In a MeshConfig the word stands one level deeper.
-    word = node.entries.get("pathNormalization")
-    short = isinstance(word, Scalar)
-    rest = {key: value for key, value in node.entries.items() if not (short and key == "pathNormalization")}
-    config = decode_mesh_config(
-        replace(node, entries=rest, keys={key: node.keys[key] for key in rest if key not in _STATED}), decoder.problems
-    )
-    if config is None or not short or word is None:
-        return config
-    options = [option.value for option in PathNormalization]
-    chosen = decoder.choice(word, "pathNormalization", options)
-    return None if chosen is None else replace(config, path_normalization=PathNormalization(chosen))

@@ -110,7 +110,6 @@ class _Finder:
         there, elsewhere = self._there, self._elsewhere
         found: dict[int, _Item] = {}
         denied = self._first(elsewhere.deny)
-        stopped = self._first([rule for rule in elsewhere.custom if self._is_true(rule.literal)])
         if self._is_true(elsewhere.refused) or self._is_true(elsewhere.untaken):
             found |= self._by_predicates()
         elif self._is_true(elsewhere.unpassed):
@@ -120,12 +119,16 @@ class _Finder:
             found |= self._authorizers()
         elif denied is not None:
             found |= self._said(denied)
-        if found or stopped is not None:
-            found[there.allowed] = None
-            return found
+        else:
+            return self._items_of_allow_rules()
+        found[there.allowed] = None
+        return found
+
+    def _items_of_allow_rules(self) -> dict[int, _Item]:
+        """The same, where no more is wrong with the case elsewhere than that no ALLOW rule matches."""
+        there, elsewhere = self._there, self._elsewhere
         allowed = self._first(there.allow)
-        if allowed is not None:
-            found |= self._said(allowed)
+        found = {} if allowed is None else self._said(allowed)
         found |= {-rule.literal: rule.match for rule in (*there.deny, *there.custom) if not self._is_true(rule.literal)}
         found |= {-rule.literal: rule.match for rule in elsewhere.allow if -rule.literal not in found}
         found |= self._authorizers()

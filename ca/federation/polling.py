@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType
 
 from ca.changes import Changes
-from ca.errors import AuthorityError, StoreConflictError
+from ca.errors import AuthorityError, StoreConflictError, StoreUnavailableError
 from ca.federation.endpoint import fetch_bundle
 from ca.federation.foreign import Foreign, ForeignError, HttpsSpiffe
 from ca.office import Clock
@@ -23,6 +24,8 @@ DEFAULT_PAUSE = timedelta(minutes=5)
 MIN_PAUSE = timedelta(seconds=60)
 MAX_PAUSE = timedelta(hours=1)
 _JITTER = 0.1
+_NOTICED_WITHIN = 1.0
+"""Seconds after which it is seen that a bundle was forgotten by a verb."""
 _BY = "federation"
 
 
@@ -62,6 +65,7 @@ class Federation:
         self._changes = changes
         self._clock = clock
         self._bundles: dict[TrustDomain, Bundle] = {}
+        self._again = {trust_domain: asyncio.Event() for trust_domain in self._foreign}
         self.failures: dict[TrustDomain, str] = {}
         """Why the last look at each led to nothing; what was known before is used meanwhile."""
 
@@ -101,6 +105,28 @@ class Federation:
         async with asyncio.TaskGroup() as group:
             for trust_domain in self._foreign:
                 group.create_task(self._run(trust_domain, stop))
+            if self._foreign:
+                group.create_task(self._notice(stop))
+
+    async def notice_forgotten(self) -> None:
+        """Forget as well what is kept no more, and have it looked at again soon: it may be another now.
+
+        Raises:
+            StoreUnavailableError: nobody can tell.
+        """
+        # What is here was kept before.
+        forgotten = self._bundles.keys() - await asyncio.to_thread(self._kept.names)
+        for trust_domain in forgotten:
+            del self._bundles[trust_domain]
+            self._again[trust_domain].set()
+        if forgotten:
+            self._changes.tell()
+
+    async def _notice(self, stop: asyncio.Event) -> None:
+        while not await _comes(stop, within=_NOTICED_WITHIN):
+            # A store that is away says so elsewhere.
+            with suppress(StoreUnavailableError):
+                await self.notice_forgotten()
 
     async def _run(self, trust_domain: TrustDomain, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -108,11 +134,12 @@ class Federation:
             pause = pause_after(self._bundles.get(trust_domain))
             # Replicas that were started together need not ask together.
             seconds = pause.total_seconds() * random.uniform(1 - _JITTER, 1)  # noqa: S311  # it only spreads
-            try:
-                async with asyncio.timeout(seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            until = asyncio.get_running_loop().time() + seconds
+            again = self._again[trust_domain]
+            while not again.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
+                if await _comes(stop, within=min(left, _NOTICED_WITHIN)):
+                    return
+            again.clear()
 
     async def _look(self, foreign: Foreign) -> None:
         before = self._bundles.get(foreign.trust_domain)
@@ -132,6 +159,14 @@ class Federation:
         for bundle in self._kept.load():
             if bundle.trust_domain in self._foreign:
                 self._bundles[bundle.trust_domain] = bundle
+
+
+async def _comes(event: asyncio.Event, *, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def _is_newer(bundle: Bundle, than: Bundle | None) -> bool:

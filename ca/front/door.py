@@ -1,14 +1,16 @@
 """Doors: the ways by which clients come, each with what it tells about whoever came."""
 
-from asyncio import AbstractServer, StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable
+from asyncio import AbstractServer, BaseTransport
+from asyncio import Protocol as ByteProtocol
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-__all__ = ["Connected", "Door"]
+__all__ = ["Door", "Taker"]
 
 Peer = TypeVar("Peer")
 
-Connected = Callable[[StreamReader, StreamWriter], Awaitable[None]]
+Taker = Callable[[], ByteProtocol]
+"""Makes what takes in a connection."""
 
 
 class Door(Protocol[Peer]):
@@ -17,10 +19,10 @@ class Door(Protocol[Peer]):
     address: str
     """Where it is, as clients know it; with the real port where 0 was asked for."""
 
-    async def open(self, connected: Connected) -> AbstractServer:
-        """Let clients in: `connected` is called for each, once it has passed what the door itself asks for."""
+    async def open(self, taker: Taker) -> AbstractServer:
+        """Let clients in: `taker` is called for each, and what it makes is connected once that has passed what the door itself asks for."""
 
-    def peer(self, writer: StreamWriter) -> Peer:
+    def peer(self, transport: BaseTransport) -> Peer:
         """Who came. `leave` is called with it once they have gone."""
 
     def leave(self, peer: Peer) -> None:

@@ -11,8 +11,9 @@ import os
 import shutil
 import socket
 import tempfile
-from asyncio import AbstractServer, StreamReader, StreamWriter
+from asyncio import AbstractServer
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -21,7 +22,7 @@ import grpc
 
 from ca.errors import AttestationError, ListenError
 from ca.front.door import Door
-from ca.front.pipe import BUFFER, join
+from ca.front.pipe import End, join
 
 __all__ = ["MAX_SOCKET_PATH", "Front"]
 
@@ -93,7 +94,7 @@ class Front(Generic[Peer]):
         Raises:
             ListenError: it cannot be opened.
         """
-        self._listening = await self._door.open(self._connected)
+        self._listening = await self._door.open(lambda: End(self._connected))
 
     async def shut(self) -> None:
         """Take nobody in any more; who is in stays."""
@@ -112,45 +113,37 @@ class Front(Generic[Peer]):
         await asyncio.gather(*connections, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
-    async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("connections are taken in by tasks")
+    def _connected(self, end: End) -> None:
         if self._is_stopping:
             # It was taken in just before the door was shut.
-            writer.transport.abort()
+            end.transport.abort()
             return
+        task = asyncio.get_running_loop().create_task(self._take_in(end))
         self._connections.add(task)
-        try:
-            await self._take_in(reader, writer)
-        except asyncio.CancelledError:
-            # By `stop`. Whoever started this task takes it for an error otherwise.
-            writer.transport.abort()
-        finally:
-            self._connections.discard(task)
+        task.add_done_callback(self._connections.discard)
 
-    async def _take_in(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _take_in(self, end: End) -> None:
         try:
-            peer = self._door.peer(writer)
+            peer = self._door.peer(end.transport)
         except OSError:
             # It is gone already, or we have no file left to look at it with.
-            writer.transport.abort()
+            end.transport.abort()
             return
         try:
             group = self._door.group(peer)
             if len(self._peers) >= self._most or self._groups.get(group, 0) >= self._most_of_one:
                 self._turn_away(group)
-                writer.transport.abort()
                 return
             self._groups[group] += 1
             try:
-                await self._lead_on(peer, (reader, writer))
+                await self._lead_on(peer, end)
             finally:
                 self._groups[group] -= 1
                 self._turned_away.discard(group)
                 if not self._groups[group]:
                     del self._groups[group]
         finally:
+            end.transport.abort()
             self._door.leave(peer)
 
     def _turn_away(self, group: str) -> None:
@@ -159,29 +152,30 @@ class Front(Generic[Peer]):
             self._turned_away.add(group)
             _logger.warning("%s: too many connections; those of %s are turned away", self.address, group)
 
-    async def _lead_on(self, peer: Peer, outer: tuple[StreamReader, StreamWriter]) -> None:
+    async def _lead_on(self, peer: Peer, end: End) -> None:
         # Never the same twice: a call may still be there when the connection that it came by is not.
         path = f"{self._directory}/{next(self._numbers)}"
         self._peers[path] = peer
         try:
-            await join(outer, await self._dial(path))
-        except OSError:
-            # The server is ending.
-            outer[1].transport.abort()
+            # Where it cannot be dialed, the server is ending.
+            with suppress(OSError):
+                await join(end, await self._dial(path))
         finally:
             del self._peers[path]
 
-    async def _dial(self, path: str) -> tuple[StreamReader, StreamWriter]:
+    async def _dial(self, path: str) -> End:
+        loop = asyncio.get_running_loop()
         dialing = socket.socket(socket.AF_UNIX)
         try:
             dialing.settimeout(0)
             dialing.bind(path)
-            await asyncio.get_running_loop().sock_connect(dialing, str(self._inner))
+            await loop.sock_connect(dialing, str(self._inner))
             _remove(path)
-            return await asyncio.open_unix_connection(sock=dialing, limit=BUFFER)
+            _, end = await loop.create_unix_connection(End, sock=dialing)
         except BaseException:
             dialing.close()
             raise
+        return end
 
 
 def _remove(path: str) -> None:

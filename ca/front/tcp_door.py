@@ -2,15 +2,15 @@
 
 import asyncio
 import socket
-from asyncio import AbstractServer, StreamWriter
+from asyncio import AbstractServer, BaseTransport
 from dataclasses import dataclass
 
 from cryptography import x509
 
 from ca.errors import ListenError
-from ca.front.door import Connected
-from ca.front.pipe import BUFFER
+from ca.front.door import Taker
 from ca.front.tls import ServerTls
+from ca.networks import network_of
 
 __all__ = ["TlsDoor", "TlsPeer"]
 
@@ -47,18 +47,19 @@ class TlsDoor:
         self._socket.settimeout(0)
         self.address = f"{shown}:{self._socket.getsockname()[1]}"
 
-    async def open(self, connected: Connected) -> AbstractServer:
+    async def open(self, taker: Taker) -> AbstractServer:
         """As `Door.open`."""
-        return await asyncio.start_server(
-            connected, sock=self._socket, ssl=self._tls.context, ssl_handshake_timeout=_HANDSHAKE, limit=BUFFER
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(
+            taker, sock=self._socket, ssl=self._tls.context, ssl_handshake_timeout=_HANDSHAKE
         )
 
-    def peer(self, writer: StreamWriter) -> TlsPeer:
+    def peer(self, transport: BaseTransport) -> TlsPeer:
         """As `Door.peer`."""
-        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        der = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         certificate = None if der is None else x509.load_der_x509_certificate(der)
         # None where it has gone already.
-        peername = writer.get_extra_info("peername") or ("",)
+        peername = transport.get_extra_info("peername") or ("",)
         return TlsPeer(str(peername[0]), certificate)
 
     def leave(self, peer: TlsPeer) -> None:
@@ -66,7 +67,7 @@ class TlsDoor:
 
     def group(self, peer: TlsPeer) -> str:
         """As `Door.group`."""
-        return peer.address
+        return network_of(peer.address)
 
     def close(self) -> None:
         """As `Door.close`."""

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import socket
-from asyncio import AbstractServer, StreamWriter
+from asyncio import AbstractServer, BaseTransport
 from dataclasses import replace
 
 from ca.attestation import Caller, PeerCredentials, attest_unix_peer
 from ca.errors import AttestationError, ListenError
-from ca.front.door import Connected
-from ca.front.pipe import BUFFER
+from ca.front.door import Taker
 from ca.front.socket_file import SocketFile
 
 __all__ = ["UnixDoor", "UnixPeer"]
@@ -69,17 +68,17 @@ class UnixDoor:
         self._hash_executable = hash_executable
         self._file = SocketFile(address, mode=mode)
 
-    async def open(self, connected: Connected) -> AbstractServer:
+    async def open(self, taker: Taker) -> AbstractServer:
         """As `Door.open`."""
         try:
-            return await asyncio.start_unix_server(connected, sock=self._file.socket, limit=BUFFER)
+            return await asyncio.get_running_loop().create_unix_server(taker, sock=self._file.socket)
         except OSError as error:
             raise ListenError(self.address, error.strerror or str(error)) from error
 
-    def peer(self, writer: StreamWriter) -> UnixPeer:
+    def peer(self, transport: BaseTransport) -> UnixPeer:
         """As `Door.peer`."""
         # Of its own: what asyncio shows of a socket is not all of it.
-        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
             try:
                 return UnixPeer(PeerCredentials.of(connection), hash_executable=self._hash_executable)
             except AttestationError as error:

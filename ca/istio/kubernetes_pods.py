@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from ca.errors import NotReadyError
-from ca.fetching import Fetcher, FetchError, require_https, trusting
+from ca.fetching import Fetcher, FetchError, TrustedFile, require_https
 from ca.istio.impersonation import Account, Pod
 
 __all__ = ["KubernetesPods"]
@@ -46,7 +46,7 @@ class KubernetesPods:
     """The pods of the cluster whose API server is at `server`.
 
     `token` is a file with the token of a service account that may `get` and `list` pods, read anew for each request, for such
-    tokens change every hour; `authorities` one with what the server's certificate is verified by.
+    tokens change every hour; `authorities` one with what the server's certificate is verified by, which is followed as well.
 
     Raises:
         FetchError: `server` is no `https://` address, or `authorities` holds none.
@@ -58,7 +58,7 @@ class KubernetesPods:
         require_https(server)
         self._server = server.rstrip("/")
         self._token = token
-        self._fetcher = Fetcher(trusting(authorities), most=_MAX_PAGE)
+        self._fetcher = Fetcher(TrustedFile(authorities), most=_MAX_PAGE)
         self._clock = clock
         self._pods: dict[tuple[str, str], _Known[Pod | None]] = {}
         self._nodes: dict[str, _Known[frozenset[Account]]] = {}

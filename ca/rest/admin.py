@@ -17,6 +17,7 @@ from ca.rest.health import add_health
 from ca.rest.inventory import add_inventory
 from ca.rest.join_tokens import add_join_tokens
 from ca.rest.managing import AdminToken, Managing
+from ca.rest.problems import Problems
 
 __all__ = ["EDGE", "AdminToken", "admin_app"]
 
@@ -38,8 +39,7 @@ def admin_app(office: Office, metrics: Metrics, *, token: AdminToken | None = No
         "Registration entries, join tokens, the inventory, the audit chain and the signing authorities, for operators: by "
         "`Authorization: Bearer` and the admin token, or by the certificate of the connection, if its entry is one for admins. "
         "Problems are RFC 9457; their codes are stable.",
-        edge=EDGE,
-        counters=office.counters,
+        problems=Problems(office.counters, EDGE),
         before=before,
     )
     app.state.managing = Managing(office, token)

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from ca.counting import Counters
 from ca.rest.guard import Guard
 from ca.rest.problems import KINDS, Problem, ProblemError, Problems
+from ca.rest.straight import Application
 from ca.rest.strict_route import strict_route
 from ca.rest.words import Answer
 
@@ -23,12 +23,10 @@ class KindAnswer(Answer):
     title: str
 
 
-def framed(
-    title: str, description: str, *, edge: str, counters: Counters, before: Callable[[Request], None]
-) -> FastAPI:
+def framed(title: str, description: str, *, problems: Problems, before: Callable[[Request], None]) -> Application:
     """An application without routes of its own. Each route calls `before` first, which may refuse."""
     # No pages that take their scripts from elsewhere, and no second path for what has one.
-    app = FastAPI(
+    app = Application(
         title=title,
         description=description,
         version="1",
@@ -38,7 +36,6 @@ def framed(
         redirect_slashes=False,
     )
     app.router.route_class = strict_route(before)
-    problems = Problems(counters, edge)
     problems.handle(app)
     app.add_middleware(Guard, problems=problems)
 

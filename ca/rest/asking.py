@@ -14,7 +14,7 @@ from fastapi import Request
 
 from ca.attestation import Caller
 from ca.errors import AttestationError, JoinTokenError
-from ca.joining import attest_join_token, attest_renewal
+from ca.joining import attest_join_token, attest_renewal, attest_used_token
 from ca.office import Office
 from ca.rest.problems import ProblemError
 
@@ -89,6 +89,19 @@ class Asking:
             if not isinstance(error.__cause__, JoinTokenError):
                 await self.office.issuance.refused(peer, "attest", error, at=at)
             raise
+
+    async def again(self, request: Request) -> Caller:
+        """Who shows a join token that is used up: for what it was answered, and nothing else.
+
+        Raises:
+            AttestationError: it shows something else.
+            StoreUnavailableError: nobody can tell.
+        """
+        match credential_of(request):
+            case Bearer(token) if "." not in token:
+                return await attest_used_token(self.office.store, token)
+            case _:
+                raise AttestationError("it shows no join token")
 
     async def _attested(self, credential: Bearer | Shown, peer: str, *, at: datetime) -> Caller:
         match credential:

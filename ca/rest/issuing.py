@@ -1,30 +1,32 @@
 """Issuing over HTTP: `POST /v1/x509-svid` and `POST /v1/jwt-svid`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from fastapi import FastAPI, Header, Request, Response
+from fastapi import Header, Request, Response
 from pydantic import AwareDatetime, Field
 
 from ca.attestation import Attestor, Caller
-from ca.csr import MAX_CSR, read_csr
-from ca.errors import CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
+from ca.csr import MAX_CSR, RequestedKey, read_csr
+from ca.errors import AttestationError, CsrFault, EntitlementFault, NotEntitledError, RefusedKeyError
 from ca.inventory import IssuedKind
 from ca.issuance import IssuedX509, Repeat
 from ca.jwt_svid import MAX_AUDIENCE
 from ca.office import Office
 from ca.rest.asking import Asking
-from ca.rest.problems import ProblemError, documented
+from ca.rest.problems import ProblemError, Problems, documented
+from ca.rest.straight import Application, Straight
 from ca.rest.words import Answer, Asked, Named, Seconds, read_name, seconds
 from identity import SpiffeId
 
 __all__ = ["EDGE", "add_issuing"]
 
 EDGE = "rest"
+_X509 = "/v1/x509-svid"
 
 _WHO = ("unauthenticated", "several-credentials", *(fault.value for fault in EntitlementFault))
 _ANY = ("request-refused", "body-refused", "body-too-long", "media-type-refused", "not-ready", "conflict")
@@ -90,24 +92,44 @@ class JwtAnswer(Answer):
     token: str
 
 
+_KEY = "Idempotency-Key"
+_KEY_FORM: dict[str, Any] = {"min_length": 1, "max_length": 255, "pattern": r"^[\x20-\x7e]+$"}
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e]+$",
+        alias=_KEY,
+        **_KEY_FORM,
         description="Who repeats a request under the same key within a day gets the same certificate. "
-        "A join token is used up by the first request, so it cannot be repeated.",
+        "A join token, which is used up by the first request, gets the same as well, and nothing else.",
     ),
 ]
 
 
-def add_issuing(app: FastAPI, office: Office, asking: Asking) -> None:
-    """Both routes."""
+def add_issuing(
+    app: Application, office: Office, asking: Asking, *, before: Callable[[Request], None], problems: Problems
+) -> None:
+    """Both routes. To the first, which every workload asks again and again, there is a straight way."""
+
+    async def repeated(  # noqa: PLR0913, PLR0917  # all that a request may say
+        request: Request,
+        requested: RequestedKey,
+        wanted: SpiffeId | None,
+        ttl: timedelta | None,
+        repeat: Repeat,
+        at: datetime,
+    ) -> tuple[Caller, IssuedX509] | None:
+        """What was answered to a join token that is used up."""
+        try:
+            caller = await asking.again(request)
+            given = await office.issuance.repeated(caller, requested, at=at, spiffe_id=wanted, ttl=ttl, repeat=repeat)
+        except (AttestationError, NotEntitledError):
+            # It hears, and the audit says, what it would have without a key.
+            return None
+        return None if given is None else (caller, given)
 
     @app.post(
-        "/v1/x509-svid",
+        _X509,
+        response_model=X509Answer,
         summary="Certify a key",
         tags=["issuing"],
         openapi_extra=_SECURITY,
@@ -115,27 +137,38 @@ def add_issuing(app: FastAPI, office: Office, asking: Asking) -> None:
             *_WHO, *_ANY, *(fault.value for fault in CsrFault), "key-refused", "lifetime-refused", "name-refused"
         ),
     )
-    async def x509_svid(
-        request: Request, response: Response, asked: X509Asked, idempotency_key: IdempotencyKey = None
-    ) -> X509Answer:
+    async def x509_svid(request: Request, asked: X509Asked, idempotency_key: IdempotencyKey = None) -> Response:
         started, at = perf_counter(), office.clock()
         repeat = _repeat(request, idempotency_key)
         # All that can be wrong with the request itself, and with us, first: a join token is good for one attempt.
         requested = read_csr(asked.csr.encode())
         wanted = None if asked.spiffe_id is None else read_name(asked.spiffe_id)
         office.signing.now().require_authority(at)
-        caller = await asking.caller(request, at=at)
-        office.limits.issuing(caller)
-        async with _recorded(office, caller, IssuedKind.X509, wanted or requested.spiffe_id, at):
-            issued = await office.issuance.x509_svid(
-                caller, requested, at=at, spiffe_id=wanted, ttl=seconds(asked.ttl), repeat=repeat
-            )
+        # It may be that only its answer was lost.
+        found = None if repeat is None else await repeated(request, requested, wanted, seconds(asked.ttl), repeat, at)
+        if found is None:
+            caller = await asking.caller(request, at=at)
+            office.limits.issuing(caller)
+            async with _recorded(office, caller, IssuedKind.X509, wanted or requested.spiffe_id, at):
+                issued = await office.issuance.x509_svid(
+                    caller, requested, at=at, spiffe_id=wanted, ttl=seconds(asked.ttl), repeat=repeat
+                )
+        else:
+            caller, issued = found
         answer = _x509_answer(issued)
         _note_consumer(office, caller, issued, at)
-        response.headers["Cache-Control"] = "no-store"
         office.counters.issued(EDGE, IssuedKind.X509)
         office.counters.seconds(EDGE, IssuedKind.X509, perf_counter() - started)
-        return answer
+        return Response(answer.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+    app.straight["POST", _X509] = Straight(
+        X509Asked,
+        x509_svid,
+        header=_KEY,
+        header_type=Annotated[str, Field(**_KEY_FORM)] | None,
+        before=before,
+        problems=problems,
+    )
 
     @app.post(
         "/v1/jwt-svid",

@@ -173,6 +173,10 @@ class Problems:
 
     async def _invalid(self, _request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101  # as it was registered
+        return self.invalid(error)
+
+    def invalid(self, error: RequestValidationError) -> Response:
+        """The answer to a request that is not as it is described."""
         # Only where and what: the input itself is not repeated, it may hold a secret.
         faults = [
             Fault(where=".".join(map(str, each["loc"]))[:_LONGEST_PLACE], what=str(each["msg"]))

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from ca.rest.problems import ProblemError
 from identity.strict_json import parse_object
 
-__all__ = ["strict_route"]
+__all__ = ["StrictRequest", "require_json", "strict_route"]
 
 
 def strict_route(before: Callable[[Request], None]) -> type[APIRoute]:
@@ -23,23 +23,35 @@ def strict_route(before: Callable[[Request], None]) -> type[APIRoute]:
             async def handle(request: Request) -> Response:
                 before(request)
                 if reads_json:
-                    _require_json(request)
-                return await answer(_StrictRequest(request.scope, request.receive))
+                    require_json(request)
+                return await answer(StrictRequest(request.scope, request.receive))
 
             return handle
 
     return StrictRoute
 
 
-class _StrictRequest(Request):
+class StrictRequest(Request):
+    """A request whose JSON is an object that can be read in one way only."""
+
     async def json(self) -> object:
+        """The object.
+
+        Raises:
+            ProblemError: it is none.
+        """
         try:
             return parse_object(await self.body())
         except ValueError as error:
             raise ProblemError("body-refused", f"the body is no JSON object: {error}") from error
 
 
-def _require_json(request: Request) -> None:
+def require_json(request: Request) -> None:
+    """See that the body is said to be JSON, once.
+
+    Raises:
+        ProblemError: it is not.
+    """
     said = request.headers.getlist("content-type")
     media_type = said[0].partition(";")[0].strip().lower() if len(said) == 1 else ""
     if media_type != "application/json":

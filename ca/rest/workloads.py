@@ -8,6 +8,7 @@ from ca.rest.asking import Asking, TokenAttestor, peer_of
 from ca.rest.health import add_health
 from ca.rest.issuing import EDGE, add_issuing
 from ca.rest.openid import OpenId, add_discovery
+from ca.rest.problems import Problems
 from ca.rest.publishing import add_bundle, add_revocation_lists
 
 __all__ = ["workloads_app"]
@@ -21,15 +22,15 @@ def workloads_app(office: Office, *, tokens: TokenAttestor | None = None, openid
         if request.method == "POST":
             office.limits.attesting(peer_of(request))
 
+    problems = Problems(office.counters, EDGE)
     app = framed(
         "meshward: certificates and tokens for workloads",
         "X.509-SVIDs and JWT-SVIDs for whoever shows who it is: by `Authorization: Bearer` and a join token or a Kubernetes service "
         "account's token, or by the certificate of the connection. Problems are RFC 9457; their codes are stable.",
-        edge=EDGE,
-        counters=office.counters,
+        problems=problems,
         before=before,
     )
-    add_issuing(app, office, Asking(office, tokens))
+    add_issuing(app, office, Asking(office, tokens), before=before, problems=problems)
     add_bundle(app, office)
     add_revocation_lists(app, office)
     if openid is not None:

@@ -2,17 +2,14 @@
 
 import asyncio
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Executable, Table, bindparam, case, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Executable, Table, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -21,11 +18,12 @@ from ca.errors import ClockError, StoreConflictError, StoreError, StoreUnavailab
 from ca.inventory import RevocationReason
 from ca.store import schema
 from ca.store.database import Database
+from ca.store.driver import Driver
+from ca.store.statements import ACKNOWLEDGE, APPEND_AUDIT, HOLDERS, INTEND, RELEASE, read_heads, write_heads
 
 __all__ = ["GATHER", "MOST", "Pending", "Refusal", "Transaction", "Work", "Writer"]
 
-GATHER = timedelta(milliseconds=2)
-MAX_GATHER = timedelta(milliseconds=5)
+GATHER = MAX_GATHER = timedelta(milliseconds=5)
 MOST = 64
 """How many pieces of work a commit has at most."""
 
@@ -47,14 +45,16 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._driver = Driver(connection)
         self._rows: defaultdict[Table, list[dict[str, Any]]] = defaultdict(list)
-        self._marks: dict[str, datetime] = {}
+        self._intents: list[tuple[object, ...]] = []
+        self._marks: dict[str, int] = {}
         self._keys: dict[bytes, str] = {}
         self._known_keys: dict[bytes, str] = {}
-        self._acknowledged: dict[str, tuple[int, datetime]] = {}
+        self._acknowledged: dict[str, tuple[int, int]] = {}
         self._events: list[AuditEvent] = []
-        self._latest: datetime | None = None
-        self._heads: dict[str, tuple[int, bytes | None]] | None = None
+        self._latest: int | None = None
+        self._heads: tuple[int, int, bytes] | None = None
         self._after: list[Callable[[], None]] = []
         self.writes = 0
 
@@ -62,6 +62,11 @@ class Transaction:
         """Insert a row that nothing can be in the way of."""
         self.writes += 1
         self._rows[table].append(row)
+
+    def intend(self, row: tuple[object, ...]) -> None:
+        """Insert a row of the inventory, with values as `INTEND` has them."""
+        self.writes += 1
+        self._intents.append(row)
 
     def release(self, serial: str, at: datetime) -> None:
         """Mark a row of the inventory as released. The transaction fails unless it is there, neither released nor revoked.
@@ -72,13 +77,14 @@ class Transaction:
         if serial in self._marks:
             raise _not_to_be_released(serial)
         self.writes += 1
-        self._marks[serial] = at
+        self._marks[serial] = schema.to_number(at)
 
     def acknowledge(self, consumer: str, sequence: int, at: datetime) -> None:
         """Remember that a consumer holds the bundle of that sequence, unless it is known to hold a later one."""
         self.writes += 1
-        known, seen = self._acknowledged.get(consumer, (0, at))
-        self._acknowledged[consumer] = (max(known, sequence), max(seen, at))
+        moment = schema.to_number(at)
+        known, seen = self._acknowledged.get(consumer, (0, moment))
+        self._acknowledged[consumer] = (max(known, sequence), max(seen, moment))
 
     def audit(self, event: AuditEvent) -> None:
         """Append to the chain, in the order of the calls."""
@@ -103,10 +109,11 @@ class Transaction:
             ClockError: it is.
         """
         if self._latest is None:
-            self._latest = schema.to_moment(self._head(schema.CLOCK)[0])
-        if at < self._latest - skew:
-            raise ClockError(at=at, latest=self._latest)
-        self._latest = max(self._latest, at)
+            self._latest = self._kept_heads()[0]
+        moment = schema.to_number(at)
+        if moment < self._latest - skew // schema.MICROSECOND:
+            raise ClockError(at=at, latest=schema.to_moment(self._latest))
+        self._latest = max(self._latest, moment)
 
     def require_key_of(self, spki_sha256: bytes, spiffe_id: str) -> None:
         """See that a public key was certified for nobody but `spiffe_id`, and never given up as compromised, and remember it.
@@ -144,94 +151,52 @@ class Transaction:
         self._send()
         if self._acknowledged:
             # In one order everywhere, as all rows that are changed.
-            held = [
-                {"consumer": consumer, "sequence": sequence, "seen": seen}
-                for consumer, (sequence, seen) in sorted(self._acknowledged.items())
-            ]
-            self._connection.execute(_ACKNOWLEDGE[self._connection.dialect.name], held)
-        changed = []
-        if self._events:
-            number, digest = self._head(schema.AUDIT_HEAD)
-            head = AuditHead(number, digest or b"")
-            rows: list[AuditRow] = []
-            for event in self._events:
-                rows.append(seal(head, event))
-                head = rows[-1].head
-            self._connection.execute(_APPEND[schema.audit], [audit_values(row) for row in rows])
-            changed.append({"which": schema.AUDIT_HEAD, "to": head.number, "digest": head.hash})
-        if self._latest is not None and (latest := schema.to_number(self._latest)) != self._head(schema.CLOCK)[0]:
-            changed.append({"which": schema.CLOCK, "to": latest, "digest": None})
-        if changed:
-            self._connection.execute(_SET_HEAD, changed)
+            held = [(consumer, *told) for consumer, told in sorted(self._acknowledged.items())]
+            ACKNOWLEDGE.change(self._driver, held)
+        if not self._events and self._latest is None:
+            return
+        clock, number, digest = self._kept_heads()
+        latest = clock if self._latest is None else self._latest
+        head = AuditHead(number, digest)
+        rows: list[tuple[object, ...]] = []
+        for event in self._events:
+            row = seal(head, event)
+            rows.append(_audit_values(row))
+            head = row.head
+        APPEND_AUDIT.change(self._driver, rows)
+        if rows or latest != clock:
+            write_heads(self._driver, latest, head.number, head.hash)
 
-    def _head(self, name: str) -> tuple[int, bytes | None]:
-        """The clock or the end of the audit, as this transaction found them; both are read at once."""
+    def _kept_heads(self) -> tuple[int, int, bytes]:
+        """The clock and the end of the audit, as this transaction found them; both are read at once."""
         if self._heads is None:
-            rows = self._connection.execute(_HEADS)
-            self._heads = {row.name: (row.value, None if row.hash is None else bytes(row.hash)) for row in rows}
-        return self._heads[name]
+            self._heads = read_heads(self._driver)
+        return self._heads
 
     def _send(self) -> None:
         self._require_keys()
+        intents, self._intents = self._intents, []
+        INTEND.change(self._driver, intents)
         for table, rows in self._rows.items():
             self._connection.execute(_APPEND[table], rows)
         self._rows.clear()
-        if self._marks:
-            marks = [{"which": serial, "at": at} for serial, at in self._marks.items()]
-            self._marks.clear()
-            if self._connection.execute(_RELEASE, marks).rowcount != len(marks):
-                # Which of them it was is seen when each is done by itself.
-                raise _SpoiledError from _not_to_be_released(marks[0]["which"])
+        marks, self._marks = list(self._marks.items()), {}
+        if RELEASE.change(self._driver, marks) != len(marks):
+            # Which of them it was is seen when each is done by itself.
+            raise _SpoiledError from _not_to_be_released(marks[0][0])
 
     def _require_keys(self) -> None:
         asked, self._keys = self._keys, {}
         self._known_keys.update(asked)
-        if not asked:
-            return
-        for row in self._connection.execute(_HOLDERS, {"keys": list(asked)}):
-            key = bytes(row.spki_sha256)
-            if row.spiffe_id != asked[key] or row.revoked_reason == RevocationReason.KEY_COMPROMISE.value:
+        for spki_sha256, spiffe_id, revoked_reason in HOLDERS.ask(self._driver, [(key,) for key in asked]):
+            key = bytes(spki_sha256)
+            if spiffe_id != asked[key] or revoked_reason == RevocationReason.KEY_COMPROMISE.value:
                 # Which of them it was is seen when each is done by itself.
                 raise _SpoiledError from _not_to_be_certified(key)
 
 
 # Made once: making a statement, and finding what it compiles to, takes longer than the database does.
 _APPEND = {table: table.insert() for table in schema.metadata.tables.values()}
-_HEADS = select(schema.heads.c.name, schema.heads.c.value, schema.heads.c.hash).where(
-    schema.heads.c.name.in_([schema.CLOCK, schema.AUDIT_HEAD])
-)
-_SET_HEAD = (
-    update(schema.heads)
-    .where(schema.heads.c.name == bindparam("which"))
-    .values(value=bindparam("to"), hash=bindparam("digest"))
-)
-_RELEASE = (
-    update(schema.issued)
-    .where(
-        schema.issued.c.serial == bindparam("which"),
-        schema.issued.c.released.is_(None),
-        schema.issued.c.revoked.is_(None),
-    )
-    .values(released=bindparam("at"))
-)
-
-
-def _acknowledge(insert: Callable[[Table], Any]) -> Executable:
-    kept = schema.acknowledgements.c
-    statement = insert(schema.acknowledgements)
-    given = statement.excluded
-    later = {
-        column.name: case((given[column.name] > column, given[column.name]), else_=column)
-        for column in (kept.sequence, kept.seen)
-    }
-    return cast("Executable", statement.on_conflict_do_update(index_elements=[kept.consumer], set_=later))
-
-
-_ACKNOWLEDGE = {"sqlite": _acknowledge(sqlite.insert), "postgresql": _acknowledge(postgresql.insert)}
-
-_HOLDERS = select(schema.issued.c.spki_sha256, schema.issued.c.spiffe_id, schema.issued.c.revoked_reason).where(
-    schema.issued.c.spki_sha256.in_(bindparam("keys", expanding=True))
-)
 
 
 def _not_to_be_certified(spki_sha256: bytes) -> StoreConflictError:
@@ -345,11 +310,14 @@ class Writer:
         if not timedelta(0) <= gather <= MAX_GATHER:
             raise ValueError(f"a commit may be put off by {MAX_GATHER} at most, not by {gather}")
         self._database = database
+        self._writing = database.writing()
         self._gather = gather.total_seconds()
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: list[_Job] = []
         self._deliveries = _Deliveries()
         self._closed = False
         self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._enough = threading.Event()
         # A process that ends without closing loses only what nobody was told of.
         self._thread = threading.Thread(target=self._run, name="meshward-store", daemon=True)
         self._thread.start()
@@ -364,47 +332,50 @@ class Writer:
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError(self._database.place, "it is closed")
-            self._queue.put(_Job(work, future))
+            self._jobs.append(_Job(work, future))
+            waiting = len(self._jobs)
+        # The thread is woken for a group, not for each of it.
+        if waiting == 1:
+            self._some.set()
+        elif waiting == MOST:
+            self._enough.set()
         return Pending(future, self._deliveries)
 
     def close(self) -> None:
         """Commit what was submitted, and end."""
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
-            self._queue.put(None)
+        self._some.set()
+        self._enough.set()
         self._thread.join()
 
     def _run(self) -> None:
         together = 1
         while True:
-            job = self._queue.get()
-            if job is None:
+            self._some.wait()
+            if together > 1:
+                self._enough.wait(self._gather)
+            jobs = self._taken()
+            if not jobs:
+                self._writing.close()
                 return
-            jobs, last = self._gathered(job, wait=self._gather if together > 1 else 0.0)
             together = len(jobs)
             self._deliveries.begin()
             try:
                 self._commit(jobs)
             finally:
                 self._deliveries.end()
-            if last:
-                return
 
-    def _gathered(self, first: _Job, *, wait: float) -> tuple[list[_Job], bool]:
-        jobs = [first]
-        until = time.monotonic() + wait
-        while len(jobs) < MOST:
-            try:
-                left = until - time.monotonic()
-                job = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
-            except Empty:
-                break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
+    def _taken(self) -> "list[_Job]":
+        """Up to 64 of what was submitted; none where it was closed and all is done."""
+        with self._lock:
+            jobs, self._jobs = self._jobs[:MOST], self._jobs[MOST:]
+            if not self._closed:
+                if not self._jobs:
+                    self._some.clear()
+                if len(self._jobs) < MOST:
+                    self._enough.clear()
+        return jobs
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
@@ -426,8 +397,8 @@ class Writer:
                     job.future.set_result(outcome)
 
     def _attempt(self, jobs: list[_Job]) -> list[object]:
-        with self._database.write() as connection, connection.begin() as begun:
-            transaction = Transaction(connection)
+        transaction = Transaction(self._writing.begin())
+        try:
             outcomes: list[object] = []
             for job in jobs:
                 before = transaction.writes
@@ -438,11 +409,15 @@ class Writer:
                         raise _SpoiledError from error
                     outcomes.append(Refusal(error))
             transaction.finish()
-            try:
-                begun.commit()
-            except SQLAlchemyError as error:
-                raise _CommitError from error
-            transaction.committed()
+        except BaseException:
+            self._writing.rollback()
+            raise
+        try:
+            self._writing.commit()
+        except SQLAlchemyError as error:
+            self._writing.rollback()
+            raise _CommitError from error
+        transaction.committed()
         return outcomes
 
     def _told(self, error: Exception) -> Exception:
@@ -464,17 +439,17 @@ def _fail(jobs: list[_Job], error: Exception) -> None:
         job.future.set_exception(error)
 
 
-def audit_values(row: AuditRow) -> dict[str, Any]:
-    """A row of the chain as the table has it."""
+def _audit_values(row: AuditRow) -> tuple[object, ...]:
+    """A row of the chain, as `APPEND_AUDIT` has it."""
     event = row.event
-    return {
-        "number": row.number,
-        "at": event.at,
-        "actor": event.actor,
-        "action": event.action,
-        "outcome": event.outcome.value,
-        "subject": event.subject,
-        "serial": event.serial,
-        "reason": event.reason,
-        "hash": row.hash,
-    }
+    return (
+        row.number,
+        schema.to_number(event.at),
+        event.actor,
+        event.action,
+        event.outcome.value,
+        event.subject,
+        event.serial,
+        event.reason,
+        row.hash,
+    )

@@ -13,13 +13,17 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from ca.errors import StoreUnavailableError
+from ca.store.driver import Driver
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "Writing", "open_database"]
 
 _BUSY = 5
 """Seconds for which a writer waits for another's transaction, which takes milliseconds."""
 _WRITER = 0x6D657368
 """The advisory lock that a writer holds in PostgreSQL ("mesh")."""
+_LOCK = {"sqlite": "BEGIN IMMEDIATE", "postgresql": f"SELECT pg_advisory_xact_lock({_WRITER})"}
+"""What a transaction that writes begins with."""
+_BEGUN = "meshward_begun"
 
 
 class Database:
@@ -53,6 +57,10 @@ class Database:
         """A connection; its transaction holds the writers' lock from `begin()` on."""
         return self._writing.connect()
 
+    def writing(self) -> "Writing":
+        """A connection for one transaction after the other."""
+        return Writing(self._writing, _LOCK[self._reading.dialect.name])
+
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turn what the library raises into our own error."""
@@ -70,6 +78,73 @@ class Database:
         """Let go of all connections."""
         self._reading.dispose()
         self._writing.dispose()
+
+
+class Writing:
+    """A connection that stays: to take one from the pool, and to have the library begin and commit, takes longer than a small commit does.
+
+    It belongs to one thread.
+    """
+
+    def __init__(self, engine: Engine, lock: str) -> None:
+        self._engine = engine
+        self._lock = lock
+        self._connection: Connection | None = None
+
+    def begin(self) -> Connection:
+        """Begin a transaction, which holds the writers' lock. Commit it or roll it back before the next.
+
+        Raises:
+            DBAPIError: the database is away, or others hold the lock for too long.
+        """
+        if self._connection is not None:
+            try:
+                return self._begun(self._connection)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # It was lost since the last transaction: nothing of this one has happened yet.
+        self._connection = self._engine.connect().execution_options(**{_BEGUN: True})
+        return self._begun(self._connection)
+
+    def commit(self) -> None:
+        """Have all of it on the disk.
+
+        Raises:
+            SQLAlchemyError: nobody can tell whether it is.
+        """
+        assert self._connection is not None  # noqa: S101  # it was begun
+        if self._connection.in_transaction():
+            self._connection.commit()
+        else:
+            Driver(self._connection).commit()
+
+    def rollback(self) -> None:
+        """Let none of it have happened. Where that cannot be told the connection goes, and with it what was begun."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction():
+                self._connection.rollback()
+            else:
+                Driver(self._connection).rollback()
+        except SQLAlchemyError:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.invalidate()
+            connection.close()
+
+    def _begun(self, connection: Connection) -> Connection:
+        try:
+            Driver(connection).rows(self._lock)
+        except DBAPIError:
+            self.close()
+            raise
+        return connection
 
 
 def open_database(url: str) -> Database:
@@ -109,7 +184,7 @@ def _open_sqlite(url: URL) -> Database:
         )
         for size in (4, 1)
     )
-    for engine, begin in ((reading, "BEGIN"), (writing, "BEGIN IMMEDIATE")):
+    for engine, begin in ((reading, "BEGIN"), (writing, _LOCK["sqlite"])):
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _first(begin))
     event.listen(reading, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
@@ -149,7 +224,7 @@ def _open_postgresql(url: URL) -> Database:
         raise StoreUnavailableError("given", "PostgreSQL needs the extra: pip install meshward[postgresql]") from error
     event.listen(reading, "connect", _set_up_postgresql_reader)
     event.listen(writing, "connect", _set_up_postgresql_writer)
-    event.listen(writing, "begin", _first(f"SELECT pg_advisory_xact_lock({_WRITER})"))
+    event.listen(writing, "begin", _first(_LOCK["postgresql"]))
     return Database(url.render_as_string(hide_password=True), reading, writing)
 
 
@@ -169,6 +244,8 @@ def _set_up_postgresql_writer(connection: Any, _: object) -> None:
 
 def _first(statement: str) -> Any:
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
+        # Not where the transaction was begun without the library.
+        if _BEGUN not in connection.get_execution_options():
+            connection.exec_driver_sql(statement)
 
     return begin

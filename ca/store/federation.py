@@ -33,6 +33,15 @@ class FederatedBundles:
             rows = connection.execute(select(federated_bundles).order_by(federated_bundles.c.trust_domain)).all()
         return tuple(parse_bundle(bytes(row.document), TrustDomain(row.trust_domain)) for row in rows)
 
+    def names(self) -> frozenset[TrustDomain]:
+        """Of which trust domains something is kept.
+
+        Raises:
+            StoreUnavailableError: nobody can tell.
+        """
+        with self._database.read() as connection:
+            return frozenset(map(TrustDomain, connection.execute(select(federated_bundles.c.trust_domain)).scalars()))
+
     def keep(self, bundle: Bundle, *, by: str, at: datetime) -> Pending[bool]:
         """Keep what was fetched instead of what was kept before, and say whether it is another.
 

@@ -42,14 +42,15 @@ _AT_A_TIME = 1000
 class Answer:
     """What `caller` got for a request that it named `key`; whoever repeats the request gets the same.
 
-    `request_sha256` tells whether it is the same. `content` is kept in the clear for a day: never a secret, and so
-    never a token.
+    `request_sha256` tells whether it is the same. `content` is good until `ends`, and is kept in the clear for a day: never a
+    secret, and so never a token.
     """
 
     caller: str
     key: str
     request_sha256: bytes
     content: bytes
+    ends: datetime
 
 
 class Inventory:
@@ -68,24 +69,25 @@ class Inventory:
             StoreConflictError: there is something of that serial, or the key is another's or compromised.
             StoreUnavailableError: nobody can tell whether it was written.
         """
-        row = {
-            "serial": intent.serial,
-            "spiffe_id": str(intent.spiffe_id),
-            "kind": intent.kind.value,
-            "issuer": intent.issuer,
-            "not_before": intent.not_before,
-            "not_after": intent.not_after,
-            "spki_sha256": intent.spki_sha256,
-            "entry": intent.entry,
-            "caller": intent.caller,
-            "intended": at,
-        }
+        name = str(intent.spiffe_id)
+        row = (
+            intent.serial,
+            name,
+            intent.kind.value,
+            intent.issuer,
+            to_number(intent.not_before),
+            to_number(intent.not_after),
+            intent.spki_sha256,
+            intent.entry,
+            intent.caller,
+            to_number(at),
+        )
 
         def work(transaction: Transaction) -> None:
             transaction.require_clock(at, self._skew)
             if intent.spki_sha256 is not None:
-                transaction.require_key_of(intent.spki_sha256, str(intent.spiffe_id))
-            transaction.append(issued, row)
+                transaction.require_key_of(intent.spki_sha256, name)
+            transaction.intend(row)
 
         return self._writer.submit(work)
 
@@ -104,7 +106,7 @@ class Inventory:
         return self._writer.submit(work)
 
     def complete_once(self, intent: Intent, answer: Answer, *, at: datetime) -> Pending[bytes]:
-        """`complete`, unless the same request was answered meanwhile: then it stays an intent. What is to be answered is returned.
+        """`complete`, unless the same request has an answer that is good still: then it stays an intent. What is to be answered is returned.
 
         Raises:
             StoreConflictError: as `complete`, or the key was used for another request.
@@ -125,7 +127,8 @@ class Inventory:
                     "key": answer.key,
                     "request_sha256": answer.request_sha256,
                     "answer": answer.content,
-                    "given": at,
+                    # What has expired is answered to nobody.
+                    "given": min(at, answer.ends - ANSWERS_LAST),
                 },
             )
             transaction.audit(_issue_event(intent, at))
@@ -134,7 +137,7 @@ class Inventory:
         return self._writer.submit(work)
 
     def recall(self, caller: str, key: str, request_sha256: bytes, *, at: datetime) -> bytes | None:
-        """What the same request was answered within a day; `None` if it was not.
+        """What the same request was answered within a day, and is good still; `None` if it was not.
 
         Raises:
             StoreConflictError: the key was used for another request.

@@ -193,6 +193,7 @@ answers = Table(
     Column("key", Text, primary_key=True),
     Column("request_sha256", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    # A day before it is good no more, which is when it was given or earlier.
     Column("given", Moment, nullable=False),
     Index("answers_by_age", "given"),
 )

@@ -109,6 +109,20 @@ class JoinTokens:
 
         return self._writer.submit(work)
 
+    def used(self, text: str) -> JoinToken:
+        """A token that is used up.
+
+        Raises:
+            NotKeptError: there is none that has this text, or it is not.
+            StoreUnavailableError: nobody can tell.
+        """
+        same = (join_tokens.c.token_sha256 == _digest(text)) & join_tokens.c.used.is_not(None)
+        with self._database.read() as connection:
+            row = connection.execute(select(join_tokens).where(same)).one_or_none()
+        if row is None:
+            raise NotKeptError("join token", "used")
+        return _token(row)
+
     def withdraw(self, token_id: str, *, by: str, at: datetime) -> Pending[JoinToken]:
         """Forget a token, so that nobody can use it.
 

@@ -124,5 +124,17 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-JOIN = Command("join", "get a first certificate from a running authority, by a token", _add_join, _join)
-RENEW = Command("renew", "get the next certificate by the one there is", _add_renew, _renew)
+JOIN = Command(
+    "join",
+    "get a first certificate from a running authority, by a token",
+    _add_join,
+    _join,
+    epilog="example: meshward ca join --server https://ca.example:8443 --bundle roots.pem --token-file token --out batch",
+)
+RENEW = Command(
+    "renew",
+    "get the next certificate by the one there is",
+    _add_renew,
+    _renew,
+    epilog="example: meshward ca renew --server https://ca.example:8443 batch",
+)

@@ -79,6 +79,18 @@ def _head(text: str) -> AuditHead:
 
 
 COMMANDS = (
-    Command("verify", "see whether the audit is as it was written", _add_verify, _verify),
-    Command("list", "what was done and refused, oldest first", _add_list, _list),
+    Command(
+        "verify",
+        "see whether the audit is as it was written",
+        _add_verify,
+        _verify,
+        epilog="example: meshward ca audit verify",
+    ),
+    Command(
+        "list",
+        "what was done and refused, oldest first",
+        _add_list,
+        _list,
+        epilog="example: meshward ca audit list --limit 5",
+    ),
 )

@@ -152,5 +152,17 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     raise BackupError(f"the backup has no {name}")
 
 
-BACKUP = Command("backup", "write an authority to one file, while it runs", _add_backup, _backup)
-RESTORE = Command("restore", "make an authority of a backup", _add_restore, _restore)
+BACKUP = Command(
+    "backup",
+    "write an authority to one file, while it runs",
+    _add_backup,
+    _backup,
+    epilog="example: meshward ca backup authority.backup",
+)
+RESTORE = Command(
+    "restore",
+    "make an authority of a backup",
+    _add_restore,
+    _restore,
+    epilog="example: meshward ca restore authority.backup --dir elsewhere",
+)

@@ -39,4 +39,10 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-COMMAND = Command("bundle", "print what verifies everything that was issued", _add_arguments, _run)
+COMMAND = Command(
+    "bundle",
+    "print what verifies everything that was issued",
+    _add_arguments,
+    _run,
+    epilog="example: meshward ca bundle --format spiffe",
+)

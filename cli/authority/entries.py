@@ -151,8 +151,32 @@ def _selector(text: str) -> Selector:
 
 
 COMMANDS = (
-    Command("create", "let whoever has all of some selectors have a SPIFFE ID", _add_create, _create),
-    Command("apply", "make the entries of a file", _add_apply, _apply),
-    Command("list", "who may have what", _add_list, _list),
-    Command("delete", "let nobody have a SPIFFE ID by an entry any more", _add_delete, _delete),
+    Command(
+        "create",
+        "let whoever has all of some selectors have a SPIFFE ID",
+        _add_create,
+        _create,
+        epilog="example: meshward ca entry create spiffe://cluster.local/ns/shop/sa/web --selector unix:uid:1000",
+    ),
+    Command(
+        "apply",
+        "make the entries of a file",
+        _add_apply,
+        _apply,
+        epilog="example: meshward ca entry apply entries.jsonl --prune",
+    ),
+    Command(
+        "list",
+        "who may have what",
+        _add_list,
+        _list,
+        epilog="example: meshward ca entry list --prefix spiffe://cluster.local/ns/shop/",
+    ),
+    Command(
+        "delete",
+        "let nobody have a SPIFFE ID by an entry any more",
+        _add_delete,
+        _delete,
+        epilog="example: meshward ca entry delete 5f2c",
+    ),
 )

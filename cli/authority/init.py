@@ -164,4 +164,5 @@ COMMAND = Command(
     "make an authority: its keys, its root, its store and its settings",
     _add_arguments,
     _run,
+    epilog="example: meshward ca init cluster.local",
 )

@@ -89,5 +89,17 @@ def document_of(row: Issued, state: IssuedState) -> dict[str, object]:
     }
 
 
-LIST = Command("list", "what was issued, to whom, and until when", _add_list, _list)
-REVOKE = Command("revoke", "take back a certificate", _add_revoke, _revoke)
+LIST = Command(
+    "list",
+    "what was issued, to whom, and until when",
+    _add_list,
+    _list,
+    epilog="example: meshward ca list --expiring-within 2h --state valid",
+)
+REVOKE = Command(
+    "revoke",
+    "take back a certificate",
+    _add_revoke,
+    _revoke,
+    epilog="example: meshward ca revoke 3b9ac1 --reason keyCompromise",
+)

@@ -79,4 +79,10 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-COMMAND = Command("issue", "certify a name by the operator's own hand", _add_arguments, _run)
+COMMAND = Command(
+    "issue",
+    "certify a name by the operator's own hand",
+    _add_arguments,
+    _run,
+    epilog="example: meshward ca issue spiffe://cluster.local/ns/shop/sa/web --out web",
+)

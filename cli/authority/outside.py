@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ca.attestation import Cluster, DiscoveredKeys, KeysFile, KubernetesAttestor, KubernetesTokens
 from ca.federation import Foreign, HttpsSpiffe, HttpsWeb, read_bootstrap
-from ca.fetching import Fetcher, trusting
+from ca.fetching import Fetcher, TrustedFile, trusting
 from ca.istio.impersonation import Account, Impersonation
 from ca.istio.kubernetes_pods import KubernetesPods
 from cli.authority.directory import AuthorityDirectory
@@ -67,7 +67,7 @@ def _cluster(directory: AuthorityDirectory, settings: KubernetesSettings) -> Clu
     named_in = directory.settings.trust_domain if settings.istio_names else None
     if settings.jwks_file is not None:
         return Cluster(tokens=tokens, keys=KeysFile(directory.within(settings.jwks_file)), named_in=named_in)
-    fetcher = Fetcher(trusting(_within(directory, settings.ca_file)))
+    fetcher = Fetcher(trusting(None) if settings.ca_file is None else TrustedFile(directory.within(settings.ca_file)))
     return Cluster(tokens=tokens, keys=DiscoveredKeys(settings.issuer, fetcher), named_in=named_in)
 
 

@@ -109,7 +109,23 @@ def _said(wait: Wait) -> str:
 
 
 COMMAND = Command(
-    "rotate", "replace a root, an intermediate or a JWT key, without one refused handshake", _add_arguments, _run
+    "rotate",
+    "replace a root, an intermediate or a JWT key, without one refused handshake",
+    _add_arguments,
+    _run,
+    epilog="example: meshward ca rotate intermediate --wait 20s",
 )
-TAINT = Command("taint", "say that a signing key may be in other hands", _add_taint, _taint)
-STATUS = Command("status", "what signs, in which phase it is, and what is waited for", _add_status, _status)
+TAINT = Command(
+    "taint",
+    "say that a signing key may be in other hands",
+    _add_taint,
+    _taint,
+    epilog="example: meshward ca taint 5f2c",
+)
+STATUS = Command(
+    "status",
+    "what signs, in which phase it is, and what is waited for",
+    _add_status,
+    _status,
+    epilog="example: meshward ca status",
+)

@@ -15,4 +15,10 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-COMMAND = Command("serve", "answer workloads, Envoys, Istio's agents and operators", add_directory_argument, _run)
+COMMAND = Command(
+    "serve",
+    "answer workloads, Envoys, Istio's agents and operators",
+    add_directory_argument,
+    _run,
+    epilog="example: meshward ca serve",
+)

@@ -79,7 +79,25 @@ def _document(token: JoinToken) -> dict[str, object]:
 
 
 COMMANDS = (
-    Command("create", "make a token; it is printed once and kept nowhere", _add_create, _create),
-    Command("list", "which tokens there are, without their text", _add_list, _list),
-    Command("withdraw", "let nobody use a token", _add_withdraw, _withdraw),
+    Command(
+        "create",
+        "make a token; it is printed once and kept nowhere",
+        _add_create,
+        _create,
+        epilog="example: meshward ca token create spiffe://cluster.local/ns/shop/sa/web --ttl 10m",
+    ),
+    Command(
+        "list",
+        "which tokens there are, without their text",
+        _add_list,
+        _list,
+        epilog="example: meshward ca token list -o json",
+    ),
+    Command(
+        "withdraw",
+        "let nobody use a token",
+        _add_withdraw,
+        _withdraw,
+        epilog="example: meshward ca token withdraw 5f2c",
+    ),
 )

@@ -135,4 +135,10 @@ def _lines(name: str) -> Iterable[bytes]:
         raise UsageError(f"cannot read {name}: {error.strerror}") from error
 
 
-COMMAND = Command("check", "decide requests", _add_arguments, _run)
+COMMAND = Command(
+    "check",
+    "decide requests",
+    _add_arguments,
+    _run,
+    epilog="example: meshward check policies/ --request request.yaml",
+)

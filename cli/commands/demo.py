@@ -38,4 +38,10 @@ def _as_interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-COMMAND = Command("demo", "everything together with real Envoys, on this machine", _add_arguments, _run)
+COMMAND = Command(
+    "demo",
+    "everything together with real Envoys, on this machine",
+    _add_arguments,
+    _run,
+    epilog="example: meshward demo",
+)

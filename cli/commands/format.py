@@ -41,4 +41,10 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     return format_files(arguments)
 
 
-COMMAND = Command("format", "write policies in their canonical form, as YAML or as ward", _add_arguments, _run)
+COMMAND = Command(
+    "format",
+    "write policies in their canonical form, as YAML or as ward",
+    _add_arguments,
+    _run,
+    epilog="example: meshward format policies/ --check",
+)

@@ -114,4 +114,5 @@ COMMAND = Command(
     "answer Envoy's ext_authz calls from a directory of manifests, reloading as files change",
     _add_arguments,
     _run,
+    epilog="example: meshward serve policies/ --listen unix:/run/meshward/ext-authz.sock",
 )

@@ -17,7 +17,7 @@ from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.predicates import Predicate
 from mesh.questions import decide_again
 
-__all__ = ["Contradiction", "Ground", "Shared", "Witness"]
+__all__ = ["Contradiction", "Ground", "Shared", "Witness", "weaker"]
 
 
 class Contradiction(Exception):  # noqa: N818  # a fault of ours, which must not be told as an answer
@@ -31,6 +31,11 @@ class Witness:
     case: Case
     decision: Decision
     before: Decision | None = None
+
+
+def weaker(one: PathNormalization, other: PathNormalization) -> PathNormalization:
+    """Of two ways to normalize, the one that leaves more paths."""
+    return min(one, other, key=list(PathNormalization).index)
 
 
 class Shared:

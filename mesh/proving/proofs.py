@@ -28,10 +28,8 @@ from authz.invariants import (
 )
 from authz.model import Action, Policy, Source
 from authz.peer_authentication import MtlsMode, PortMode
-from authz.request_authentication import JwtRule
-from mesh.proving.ground import Ground, Shared, Witness
-from mesh.proving.subjects import Subject, alike, subjects
-from mesh.questions import guarding_of
+from mesh.proving.ground import Ground, Shared, Witness, weaker
+from mesh.proving.subjects import Subject, alike, alike_in_both, pairs, subjects
 from mesh.snapshot import Snapshot
 
 __all__ = ["Proof", "Status", "prove"]
@@ -136,22 +134,22 @@ class _Prover:
         self._records = [_Record() for _ in invariants]
 
     def ask_all(self) -> None:
-        some = subjects(self._snapshot)
         alone = [
             n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs, StableUnder))
         ]
+        some = list(alike(self._snapshot, subjects(self._snapshot)))
         if alone:
-            self._ask([(guarding, None, group) for guarding, group in alike(self._snapshot, some)], (), alone)
+            self._ask([(guarding, None, group) for guarding, group in some], self._snapshot, alone)
         for number, each in enumerate(self._invariants):
             if isinstance(each, StableUnder):
-                for guarding, group in alike(self._snapshot, some):
+                for guarding, group in some:
                     self._ask_about_spellings(number, each, guarding, group)
         by_baseline: defaultdict[str, list[int]] = defaultdict(list)
         for number, each in enumerate(self._invariants):
             if isinstance(each, (NoNewAccess, SameAs)):
                 by_baseline[each.baseline.name].append(number)
         for name, numbers in by_baseline.items():
-            self._compare(self._baselines(name), some, numbers)
+            self._compare(self._baselines(name), numbers)
 
     def _ask_about_spellings(
         self, number: int, invariant: StableUnder, guarding: Guarding, group: Sequence[Subject]
@@ -179,33 +177,29 @@ class _Prover:
                     record.reason = f"it is denied, and allowed as it is spelt otherwise ({spelling.value})"
             record.seconds += time.perf_counter() - started
 
-    def _compare(self, before: Snapshot, some: Sequence[Subject], numbers: Sequence[int]) -> None:
-        were = {subject.name: subject for subject in subjects(before)}
-        pairs: list[tuple[Guarding, Guarding | None, list[Subject]]] = []
-        for guarding, group in alike(self._snapshot, some):
-            by_old: defaultdict[int, list[Subject]] = defaultdict(list)
-            olds: dict[int, Guarding] = {}
-            for subject in group:
-                was = were.get(subject.name)
-                key = 0 if was is None else id(before.guard(was.workload, was.service))
-                by_old[key].append(subject)
-                olds[key] = NOBODY if was is None else guarding_of(before, was.workload, was.service)
-            pairs += [(guarding, olds[key], alike_before) for key, alike_before in by_old.items()]
-        self._ask(pairs, before.jwt_rules(), numbers)
+    def _compare(self, before: Snapshot, numbers: Sequence[int]) -> None:
+        # Of what is no more, nothing is allowed.
+        both = [pair for pair in pairs(before, self._snapshot) if pair.new is not None]
+        some = [
+            (now or NOBODY, was or NOBODY, [pair.subject for pair in group])
+            for was, now, group in alike_in_both(before, self._snapshot, both)
+        ]
+        self._ask(some, before, numbers)
 
     def _ask(
         self,
         pairs: Sequence[tuple[Guarding, Guarding | None, Sequence[Subject]]],
-        more_tokens: Sequence[JwtRule],
+        other: Snapshot,
         numbers: Sequence[int],
     ) -> None:
         """A few workloads share what is said of requests, which is as much as what is said of them; all would make it too large."""
-        issuers = [rule.issuer for rule in (*self._snapshot.jwt_rules(), *more_tokens)]
+        issuers = [rule.issuer for rule in (*self._snapshot.jwt_rules(), *other.jwt_rules())]
+        normalization = weaker(self._snapshot.config.path_normalization, other.config.path_normalization)
         for start in range(0, len(pairs), _TOGETHER):
             for protocol in Protocol:
                 shared = Shared(
                     protocol,
-                    normalization=self._snapshot.config.path_normalization,
+                    normalization=normalization,
                     issuers=issuers,
                     assumed=self._assumed,
                 )

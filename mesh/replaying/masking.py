@@ -44,6 +44,7 @@ _TOKEN = re.compile(
 _RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_\-+/=.~%]{20,}")
 _PARAMETER = re.compile(r"([?&#;])([^=?&#;/]*)=([^&#;]*)")
 _SEGMENT_PARAMETER = re.compile(r"(;)([^=;/]*)=([^;/]*)")
+_DEEPEST = 16
 _USER = re.compile(r"^[^/?#]*@")
 
 
@@ -84,21 +85,23 @@ class Masking:
         masked = _TOKEN.sub(MASK, text)
         return _PARAMETER.sub(_parameter, masked) if "=" in masked and re.search(r"[?&#]", masked) else masked
 
-    def claims(self, claims: Mapping[str, object]) -> dict[str, object]:
-        """What a token says: secrets by their names, and tokens within it."""
+    def claims(self, claims: Mapping[str, object], *, depth: int = _DEEPEST) -> dict[str, object]:
+        """What a token says: secrets by their names, and tokens within it. What is nested deeper than policies go is masked."""
         return {
-            name: MASK if _SECRET_NAME.search(ascii_lower(name)) else self._claim(value)
+            name: MASK if _SECRET_NAME.search(ascii_lower(name)) else self._claim(value, depth)
             for name, value in claims.items()
         }
 
-    def _claim(self, value: object) -> object:
+    def _claim(self, value: object, depth: int) -> object:
         match value:
             case str():
                 return self.text(value)
+            case list() | tuple() | dict() if not depth:
+                return MASK
             case list() | tuple():
-                return [self._claim(item) for item in value]
+                return [self._claim(item, depth - 1) for item in value]
             case dict():
-                return self.claims(value)
+                return self.claims(value, depth=depth - 1)
             case _:
                 return value
 

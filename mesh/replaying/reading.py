@@ -53,7 +53,8 @@ class Reading:
     """How far a recording has been read, and what in it was no record. `name` is its file's, for messages."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        # A name need not be text, and JSON holds nothing else.
+        self.name = name.encode(errors="replace").decode()
         self.line = 0
         """The number of the line, or of the record where there are no lines, that was read last."""
         self.column = 1

@@ -1,31 +1,27 @@
 """Suites: a file of policy tests with the mesh that it is about, ready to be run."""
 
-import glob
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
 from authz.model import Action, Policy
-from authz.peer_authentication import MtlsMode, PeerAuthentication
 from authz.selection import select
+from authz.span import Written
 from authz.workload import ServiceRef, Workload
 from mesh.directory import DirectoryStore, Examined
 from mesh.errors import InvalidManifestsError, UnknownWorkloadError
-from mesh.files import OURS, read_file
+from mesh.files import read_file
 from mesh.snapshot import Snapshot
+from mesh.stated import named_files, short_path, stated_peers
 from mesh.testing.mutations import KINDS
 from parser.diagnostics import Diagnostic, PolicySyntaxError, quoted
 from parser.openapi import Route, parse_openapi
-from parser.policy_tests import ALL, PolicyTest, PolicyTests, RuleRef, Written, parse_policy_tests
+from parser.policy_tests import ALL, PolicyTest, PolicyTests, RuleRef, parse_policy_tests
 from parser.request import Destination
 
-__all__ = ["Loading", "Place", "Suite", "short_path"]
-
-MTLS_OF_THE_FILE = "mtls-of-this-test"
-"""The name of the PeerAuthentication that `mtls` stands for."""
+__all__ = ["Loading", "Place", "Suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class Loading:
             PolicyStoreError: They cannot be read.
         """
         tests = parse_policy_tests(data, name)
-        paths = _paths(tests, directory)
+        paths = named_files(tests.policies, directory)
         examined = self._manifests(tests, paths)
         manifests = examined.manifests
         declared = tuple(named.workload for named in tests.workloads.values())
@@ -96,7 +92,7 @@ class Loading:
         snapshot = Snapshot(
             policies=manifests.policies,
             request_authentications=manifests.request_authentications,
-            peer_authentications=_peers(tests, manifests.peer_authentications, config),
+            peer_authentications=stated_peers(tests.mesh, manifests.peer_authentications, config),
             workloads=(*manifests.workloads, *declared),
             config=config,
             revision="tested",
@@ -130,23 +126,6 @@ class Loading:
 _NAME_POLICIES = "name the files that hold them"
 
 
-def _paths(tests: PolicyTests, directory: Path) -> tuple[str, ...]:
-    """The files and directories of manifests that the file names."""
-    found: dict[str, None] = {}
-    wrong = []
-    for pattern in tests.policies:
-        matching = sorted(glob.glob(pattern.text, root_dir=directory, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute one
-        named = [short_path(directory / path) for path in matching if not path.endswith(OURS)]
-        if not named:
-            help_ = f"it is looked for from {directory}; a pattern may have `*` and `**`"
-            message = f"no file matches {quoted(pattern.text)}"
-            wrong.append(Diagnostic("no-such-file", message, pattern.span, help=help_))
-        found.update(dict.fromkeys(named))
-    if wrong:
-        raise PolicySyntaxError(wrong)
-    return tuple(found)
-
-
 def _routes(tests: PolicyTests, directory: Path) -> tuple[Route, ...]:
     if tests.coverage is None or (gate := tests.coverage.routes) is None:
         return ()
@@ -164,31 +143,6 @@ def _place(to: str, tests: PolicyTests, snapshot: Snapshot) -> Place:
         return Place(named.workload, named.port, named.service, declared=True)
     workload = snapshot.find(workload=to, principal=None, address=None)
     return Place(workload, workload.ports[0] if len(workload.ports) == 1 else None)
-
-
-def short_path(path: Path) -> str:
-    """The path without detours by `..`, where that leads to the same file."""
-    short = os.path.normpath(path)
-    return short if os.path.exists(short) and os.path.samefile(short, path) else str(path)  # noqa: PTH110, PTH121  # a text is asked for
-
-
-def _peers(
-    tests: PolicyTests, declared: Sequence[PeerAuthentication], config: MeshConfig
-) -> tuple[PeerAuthentication, ...]:
-    """What the manifests say of mTLS, and what the file says of the whole mesh."""
-    mode, span = tests.mesh.mtls, tests.mesh.mtls_span
-    if mode is None or span is None:
-        return tuple(declared)
-    mesh_wide = [each for each in declared if each.namespace == config.root_namespace and not each.selector]
-    for each in mesh_wide:
-        if each.mode not in (mode, MtlsMode.UNSET):
-            message = f"PeerAuthentication {each.id} says {each.mode.value} for the whole mesh, and this {mode.value}"
-            raise PolicySyntaxError(
-                [Diagnostic("mtls-conflict", message, span, help="make them agree, or remove this")]
-            )
-    if mesh_wide:
-        return tuple(replace(each, mode=mode) if each in mesh_wide else each for each in declared)
-    return (*declared, PeerAuthentication(namespace=config.root_namespace, name=MTLS_OF_THE_FILE, mode=mode))
 
 
 # What is not there ------------------------------------------------------------------------------------------------------

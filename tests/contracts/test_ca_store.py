@@ -37,7 +37,8 @@ from ca.inventory import Intent, InventoryFilter, Issued, IssuedKind, IssuedStat
 from ca.phases import Pace, Phase, SlotKind
 from ca.selector import Selector
 from ca.store import Answer, Store
-from ca.store.schema import metadata
+from ca.store.committing import Transaction
+from ca.store.schema import REVOCATIONS, metadata
 from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain
 from tests.contracts.postgresql import find_postgresql, running_postgresql
 
@@ -401,6 +402,31 @@ def test_many_tasks_of_an_event_loop_wait_for_one_commit_together(store: Store) 
     assert store.audit.verify().number == 200
 
 
+def test_a_connection_that_was_cut_while_nobody_wrote_is_made_anew(url: str, store: Store) -> None:
+    if not url.startswith("postgresql"):
+        pytest.skip("a file is not cut off")
+    issue(store, intent())
+    behind(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    issue(store, intent(API))
+    assert store.audit.verify().number == 2
+
+
+def test_what_went_by_the_library_is_undone_with_what_went_by_the_driver(store: Store) -> None:
+    def spoiled(transaction: Transaction) -> None:
+        transaction.audit(AuditEvent(AT, BY, "try", Outcome.DONE))
+        transaction.count(REVOCATIONS)
+        raise StoreConflictError("try", "it", "it fails after it has written")
+
+    with pytest.raises(StoreConflictError):
+        store._writer.submit(spoiled).result()
+    assert store.inventory.revocations("a1", at=AT).number == 0
+    issue(store, intent())
+    assert store.audit.verify().number == 1
+
+
 def test_a_key_is_one_names_whether_it_was_asked_for_before_or_at_the_same_time(store: Store) -> None:
     first, again, others = (intent(name) for name in (WEB, WEB, API))
     key = first.spki_sha256
@@ -571,8 +597,10 @@ def test_a_clock_that_went_back_issues_nothing(url: str, store: Store) -> None:
 # Answers that are repeated
 
 
-def answer(key: str = "k1", content: bytes = b"chain", request: bytes = b"r" * 32) -> Answer:
-    return Answer("caller", key, request, content)
+def answer(
+    key: str = "k1", content: bytes = b"chain", request: bytes = b"r" * 32, ends: datetime = AT + 9 * DAY
+) -> Answer:
+    return Answer("caller", key, request, content, ends)
 
 
 def test_a_repeated_request_gets_the_same_answer_for_a_day(store: Store) -> None:
@@ -588,6 +616,17 @@ def test_a_repeated_request_gets_the_same_answer_for_a_day(store: Store) -> None
     later = intent(at=AT + DAY)
     store.inventory.intend(later, at=AT + DAY).result()
     assert store.inventory.complete_once(later, answer(content=b"new"), at=AT + DAY).result() == b"new"
+
+
+def test_an_answer_that_has_expired_is_not_repeated(store: Store) -> None:
+    what = intent()
+    store.inventory.intend(what, at=AT).result()
+    store.inventory.complete_once(what, answer(ends=AT + HOUR), at=AT).result()
+    assert store.inventory.recall("caller", "k1", b"r" * 32, at=AT + HOUR - timedelta(seconds=1)) == b"chain"
+    assert store.inventory.recall("caller", "k1", b"r" * 32, at=AT + HOUR) is None
+    later = intent(at=AT + HOUR)
+    store.inventory.intend(later, at=AT + HOUR).result()
+    assert store.inventory.complete_once(later, answer(content=b"new"), at=AT + HOUR).result() == b"new"
 
 
 def test_requests_of_one_key_at_the_same_time_release_one_certificate(url: str, store: Store) -> None:

@@ -6,6 +6,7 @@ import shutil
 import ssl
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ca import Signer
+from ca.authority import Authority
 from ca.office import now
+from ca.store import Store
 from cli.command import ExitCode
 from cli.main import main
 from identity import TrustDomain
@@ -205,6 +208,20 @@ def test_an_entry_by_which_nothing_could_be_issued_is_told_to_who_makes_it(
 ) -> None:
     assert said in ca("entry", "create", WEB, "--selector", "unix:uid:1", *more, code=ExitCode.INVALID)
     assert ca.rows("entry", "list") == []
+
+
+def test_bundles_of_others_are_listed_and_forgotten(ca: Operator) -> None:
+    assert ca.rows("federation", "list") == []
+    other = Authority.create(TrustDomain("other.example"), at=now())
+    with Store.open(f"sqlite:///{ca.directory}/store/store.db") as store:
+        store.federation.keep(replace(other.bundle, sequence=7), by="federation", at=now()).result()
+    (row,) = ca.rows("federation", "list")
+    assert row == {"trust_domain": "other.example", "sequence": 7, "roots": 1, "jwt_keys": 0}
+    assert "may begin again" in ca("federation", "forget", "other.example")
+    assert ca.rows("federation", "list") == []
+    assert "other.example" in ca("federation", "forget", "other.example", code=ExitCode.INVALID)
+    event = ca.rows("audit", "list")[-1]
+    assert (event["action"], event["subject"]) == ("federated bundle forget", "other.example")
 
 
 def test_a_token_is_printed_once_and_kept_nowhere(ca: Operator) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -423,3 +425,16 @@ def test_authorizers_have_let_through_what_they_did_not_refuse(tmp_path: Path) -
             assert (same["verdict"], same["compared"]) == ("unchanged", 3)
     finally:
         recorder.stop()
+
+
+def test_who_looks_sees_how_far_it_is(recorded: dict[str, Path], versions: Versions) -> None:
+    mine, theirs = pty.openpty()
+    with os.fdopen(mine, "rb", buffering=0) as terminal:
+        with os.fdopen(theirs, "wb", buffering=0) as stderr:
+            command = [*MESHWARD, "replay", str(versions.old), "--log", str(recorded["decisions"])]
+            ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, timeout=60, check=True)
+        shown = terminal.read(65536).decode()
+    # What is shown on the way is not what is printed.
+    assert ended.stdout == f"unchanged: {len(REQUESTS) + 1} requests decided as then\n".encode()
+    assert f"{len(REQUESTS) + 1} records" in shown
+    assert "100%" in shown

@@ -16,9 +16,10 @@ from authz.attributes import Attributes
 from authz.decision import Decision, Match, Stage
 from authz.explain import ClauseReport, RuleReport, explain
 from authz.mesh_config import MeshConfig
+from authz.mesh_given import MeshGiven
 from authz.model import Action, Policy
 from authz.span import Path as Place
-from authz.span import Span
+from authz.span import Span, Written
 from authz.workload import Workload
 from mesh.deciding import decide_as_sent
 from mesh.snapshot import Snapshot
@@ -28,7 +29,7 @@ from mesh.testing.results import Wanted, run_suite
 from mesh.testing.running import Case, Running
 from mesh.testing.suites import Loading, Suite
 from mesh.testing.suites import Place as At
-from parser.policy_tests import Caller, MeshGiven, PolicyTest, PolicyTests, Request, Written
+from parser.policy_tests import Caller, PolicyTest, PolicyTests, Request
 from parser.request import RequestDocument
 from tests.laws.world import TRUST_DOMAINS, random_attributes, random_policies, random_providers
 

@@ -218,7 +218,7 @@ WRONG = [
     ("policies: a.yaml", "policies: a.yaml\nnow: then", "bad-test", "`now` is no time: the string `then`", "then", "write one like 2026-01-31T12:00:00Z"),
     ("policies: a.yaml", "policies: a.yaml\nmesh: {trustDomian: a}", "unknown-field", "unknown field `trustDomian` in `mesh`", "trustDomian", "did you mean `trustDomain`?"),
     ("policies: a.yaml", "policies: a.yaml\nmesh: {pathNormalization: MERGE}", "unknown-value", "unknown value `MERGE` of `pathNormalization`", "MERGE", "write one of NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES"),
-    ("policies: a.yaml", "policies: a.yaml\nmesh: {target: istio-1.20}", "bad-test", "nothing here decides as `istio-1.20` does", "istio-1.20", "write one of istio-1.29, istio-1.30, istio-1.31, istio-1.32"),
+    ("policies: a.yaml", "policies: a.yaml\nmesh: {target: istio-1.20}", "unknown-release", "nothing here decides as `istio-1.20` does", "istio-1.20", "write one of istio-1.29, istio-1.30, istio-1.31, istio-1.32"),
     ("policies: a.yaml", "policies: a.yaml\nmesh: {mtls: STRCT}", "unknown-value", "unknown value `STRCT` of `mtls`", "STRCT", "did you mean `STRICT`?"),
     ("policies: a.yaml", "policies: a.yaml\nmesh: {istiodEnv: {A: true}}", "unknown-field", "unknown field `A` in `istiodEnv`", "A", "known here: `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS`, `ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY`"),
     ("policies: a.yaml", "policies: a.yaml\nworkloads: {api: {labels: {a: b}}}", "bad-test", "workload `api` has no `namespace`", "{labels: {a: b}}", "say in which namespace it is"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -13,7 +14,7 @@ import pytest
 from ca.attestation import Cluster, DiscoveredKeys, KeysFile, KubernetesAttestor
 from ca.attestation.kubernetes_keys import InvalidKeysError, Pace, TokenKeys, read_jwks
 from ca.errors import AttestationError, NotReadyError
-from ca.fetching import Fetcher, FetchError, trusting
+from ca.fetching import Fetcher, FetchError, TrustedFile, trusting
 from tests.unit.authn.key_server import KeyServer, Passing, Reply, key_server, until
 from tests.unit.ca.clusters import TestCluster, jwks
 from tests.unit.ca.offices import AT, TD, WEB
@@ -302,6 +303,26 @@ def test_an_issuer_with_a_certificate_that_is_not_trusted_gives_no_keys(world: W
     with pytest.raises(NotReadyError):
         asyncio.run(keys.current())
     assert world.server.asked == []
+
+
+def test_authorities_in_a_file_are_followed_and_the_last_good_ones_stay(world: World, tmp_path: Path) -> None:
+    path, good = tmp_path / "followed.pem", tmp_path / "localhost-authority.pem"
+    (tmp_path / "other").mkdir()
+    _, other = server_files(tmp_path / "other", "localhost")
+    shutil.copy(other, path)
+    fetcher = Fetcher(TrustedFile(path), within=5)
+    url = world.server.url(DISCOVERY, host="localhost")
+    with pytest.raises(FetchError, match="certificate verify failed"):
+        asyncio.run(fetcher.fetch(url))
+    for content in (good.read_text(), "nothing", None):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        assert asyncio.run(fetcher.fetch(url))
+    shutil.copy(other, path)
+    with pytest.raises(FetchError, match="certificate verify failed"):
+        asyncio.run(fetcher.fetch(url))
 
 
 def test_an_issuer_with_another_name_than_its_certificate_gives_no_keys(world: World, tmp_path: Path) -> None:

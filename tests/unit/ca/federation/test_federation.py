@@ -305,6 +305,37 @@ def test_it_looks_until_it_is_stopped(world: World) -> None:
     asyncio.run(main())
 
 
+def test_what_a_verb_forgets_a_running_server_forgets_and_looks_at_again(world: World, tmp_path: Path) -> None:
+    tls, trusted = server_files(tmp_path, "localhost")
+    with key_server(tls) as server:
+        world.server = server
+        newest = replace(world.published, sequence=100)
+        world.publish(newest)
+        federation = world.federation(HttpsWeb(trusted), host="localhost")
+        kept = world.office.store.federation
+
+        async def until(bundle: Bundle) -> None:
+            async with asyncio.timeout(20):
+                while federation.bundles().get(OTHER) != bundle:  # noqa: ASYNC110  # it happens beside
+                    await asyncio.sleep(0.01)
+
+        async def main() -> None:
+            stop = asyncio.Event()
+            running = asyncio.create_task(federation.run(stop))
+            await until(newest)
+            # It was set up anew, and counts from the beginning.
+            anew = replace(world.published, sequence=1)
+            world.publish(anew)
+            count = world.office.changes.count
+            await kept.forget(OTHER, by=BY, at=now())
+            await until(anew)
+            assert world.office.changes.count > count
+            stop.set()
+            await running
+
+        asyncio.run(main())
+
+
 # What is said of it
 
 

@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import grpc
 import pytest
+import uvloop
 
 from ca.authority import Authority
 from ca.errors import AttestationError, ListenError
 from ca.front import Context, Front, GrpcServer, RefusedCallError, Service, TlsDoor, TlsPeer, UnixDoor, UnixPeer
-from ca.front.pipe import join
+from ca.front.pipe import End, join
 from ca.front.tls import ServerTls
 from identity import SpiffeId, TrustDomain
 from tests.unit.ca.others import ask_as, needs_root, open_directory
@@ -134,16 +135,24 @@ def test_a_process_that_has_ended_is_not_attested(tmp_path: Path) -> None:
 @asynccontextmanager
 async def relay(listen: str, dial: str, bind: str) -> AsyncIterator[None]:
     """What listens at one path leads to another, over a socket with a name that looks like the front's."""
+    loop = asyncio.get_running_loop()
+    leading: list[asyncio.Task[None]] = []
 
-    async def lead_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def lead_on(end: End) -> None:
         dialing = socket.socket(socket.AF_UNIX)
         dialing.settimeout(0)
         dialing.bind(bind)
-        await asyncio.get_running_loop().sock_connect(dialing, dial)
-        await join((reader, writer), await asyncio.open_unix_connection(sock=dialing))
+        await loop.sock_connect(dialing, dial)
+        _, inner = await loop.create_unix_connection(End, sock=dialing)
+        await join(end, inner)
 
-    async with await asyncio.start_unix_server(lead_on, listen):
+    server = await loop.create_unix_server(
+        lambda: End(lambda end: leading.append(loop.create_task(lead_on(end)))), listen
+    )
+    async with server:
         yield
+    for task in leading:
+        task.cancel()
 
 
 def test_who_connects_behind_the_door_is_nobody(tmp_path: Path) -> None:
@@ -290,10 +299,38 @@ def test_what_nobody_foresaw_is_internal_and_says_nothing(tmp_path: Path) -> Non
     asyncio.run(scene())
 
 
-async def pair() -> tuple[socket.socket, tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def pair() -> tuple[socket.socket, End]:
     ours, theirs = socket.socketpair()
     ours.settimeout(0)
-    return ours, await asyncio.open_connection(sock=theirs)
+    _, end = await asyncio.get_running_loop().create_unix_connection(End, sock=theirs)
+    return ours, end
+
+
+RUNNERS = [asyncio.run, uvloop.run]
+"""The loop of Python, and the one that the authority is served by."""
+
+
+@pytest.mark.parametrize("run", RUNNERS)
+def test_what_comes_before_it_leads_anywhere_is_passed_on(
+    run: Callable[[Coroutine[object, object, None]], None],
+) -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        (one, left), (other, right) = await pair(), await pair()
+        await loop.sock_sendall(one, b"early")
+        one.shutdown(socket.SHUT_WR)
+        await loop.sock_sendall(other, b"early, too")
+        await asyncio.sleep(0.05)
+        joining = asyncio.create_task(join(left, right))
+        assert await loop.sock_recv(other, 100) == b"early"
+        assert await loop.sock_recv(other, 100) == b""
+        assert await loop.sock_recv(one, 100) == b"early, too"
+        other.close()
+        assert await loop.sock_recv(one, 100) == b""
+        await asyncio.wait_for(joining, 5)
+        one.close()
+
+    run(scene())
 
 
 def test_who_has_said_all_still_hears_the_rest() -> None:
@@ -410,7 +447,10 @@ def test_a_directory_that_is_missing_is_said(tmp_path: Path) -> None:
 # TLS
 
 
-def test_tls_tells_the_certificate_and_the_address_and_follows_what_is_in_use() -> None:
+@pytest.mark.parametrize("run", RUNNERS)
+def test_tls_tells_the_certificate_and_the_address_and_follows_what_is_in_use(
+    run: Callable[[Coroutine[object, object, None]], None],
+) -> None:
     at = datetime.now(UTC)
     authorities = [Authority.create(TD, at=at) for _ in range(2)]
     servers = [each.issue_with_new_key(SpiffeId(TD, "/ca"), at=at, dns_names=("localhost",)) for each in authorities]
@@ -446,7 +486,7 @@ def test_tls_tells_the_certificate_and_the_address_and_follows_what_is_in_use() 
                         await call.done_writing()
                         assert await call.read() is grpc.aio.EOF
 
-    asyncio.run(scene())
+    run(scene())
 
 
 def test_a_port_that_is_taken_is_said() -> None:

@@ -11,7 +11,7 @@ import grpc
 from cryptography import x509
 
 from ca.front import Front, GrpcServer, TlsPeer
-from ca.front.door import Connected
+from ca.front.door import Taker
 from ca.istio.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from ca.istio.service import SERVICE, CertificateService
 
@@ -88,11 +88,11 @@ class OpenDoor:
         self._path = path
         self.leaf: x509.Certificate | None = None
 
-    async def open(self, connected: Connected) -> asyncio.Server:
-        return await asyncio.start_unix_server(connected, self._path)
+    async def open(self, taker: Taker) -> asyncio.AbstractServer:
+        return await asyncio.get_running_loop().create_unix_server(taker, self._path)
 
-    def peer(self, writer: asyncio.StreamWriter) -> TlsPeer:
-        del writer
+    def peer(self, transport: asyncio.BaseTransport) -> TlsPeer:
+        del transport
         return TlsPeer(ADDRESS, self.leaf)
 
     def leave(self, peer: TlsPeer) -> None:

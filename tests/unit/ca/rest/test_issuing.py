@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from ca.attestation import Attestor, Caller, ServiceAccount
 from ca.errors import AttestationError
-from ca.inventory import IssuedKind, RevocationReason
+from ca.inventory import InventoryFilter, IssuedKind, RevocationReason
 from ca.joining import new_join_token
 from ca.limits import Limits
 from ca.rest import workloads_app
@@ -378,6 +378,29 @@ def test_who_repeats_a_request_gets_the_same_and_another_request_a_conflict(made
     )
     assert problem(certify(made, csr(), headers=headers)) == (409, "conflict")
     assert problem(certify(made, pem, headers=headers, ttl=600)) == (409, "conflict")
+
+
+def test_a_join_token_gets_the_same_again_by_its_key_and_nothing_else(made: Edge) -> None:
+    pem, headers = csr(), {**bearer(token(made, API)), "Idempotency-Key": "first"}
+    first = certify(made, pem, headers=headers)
+    assert first.status_code == 200
+    assert certify(made, pem, headers=headers).json() == first.json()
+    # The key of the answer, not the token, is what lets somebody have it.
+    without = {"Authorization": headers["Authorization"]}
+    assert problem(certify(made, pem, headers=without)) == (401, "unauthenticated")
+    assert problem(certify(made, pem, headers={**without, "Idempotency-Key": "second"})) == (401, "unauthenticated")
+    # Another request is another certificate, which a token that is used up does not get.
+    assert problem(certify(made, csr(), headers=headers)) == (409, "conflict")
+    assert problem(certify(made, pem, headers={**headers, **bearer("unknown")})) == (401, "unauthenticated")
+    assert len(made.office.store.inventory.list(InventoryFilter(), at=AT).rows) == 1
+
+
+def test_a_certificate_that_has_expired_is_not_repeated(made: Edge) -> None:
+    pem, headers = csr(), {**bearer(SERVICE_ACCOUNT), "Idempotency-Key": "first"}
+    first = certify(made, pem, headers=headers, ttl=600)
+    made.made.clock.pass_by(timedelta(seconds=601))
+    again = certify(made, pem, headers=headers, ttl=600)
+    assert again.json()["serial"] != first.json()["serial"]
 
 
 def test_of_many_who_repeat_at_the_same_time_all_get_one_certificate(made: Edge) -> None:

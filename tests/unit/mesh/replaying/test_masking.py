@@ -102,3 +102,11 @@ def test_claims_may_hold_secrets_too() -> None:
         "groups": ["buyer", "***"],
         "ok": True,
     }
+
+
+def test_claims_may_be_nested_deeper_than_anybody_can_follow() -> None:
+    claims: dict[str, object] = {}
+    for _ in range(3000):
+        claims = {"a": claims}
+    masked = MASKING.claims(claims)
+    assert str(masked).count("a") == 17
