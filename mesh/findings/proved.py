@@ -52,9 +52,14 @@ def find_dead_rules(mesh: Surroundings, known: Collection[tuple[str, int]]) -> I
 
 
 def _is_about_requests(rule: Rule, covering: tuple[str, ...], mesh: Surroundings) -> bool:
-    """Whether it is the rule that is at fault, and not that nobody says whose tokens to take, or that mTLS keeps out who is meant."""
+    """Whether it is the rule that is at fault.
+
+    It may be, too, that nobody says whose tokens to take, that mTLS keeps out who is meant, or that an authorizer cannot be asked.
+    """
     if covering:
         return True
+    if any(policy.action is Action.CUSTOM for policy in mesh.manifests.policies):
+        return False
     reads_tokens = any(source.request_principals for source in rule.sources) or any(
         condition.key.startswith("request.auth.") for condition in rule.conditions
     )
