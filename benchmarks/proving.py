@@ -1,8 +1,8 @@
 """Aim: what a pull request changes is told exactly within a second for a thousand rules, where solvers of strings take half a minute or give up.
 
 A process of its own for each figure, from the policies to the words. The mesh has 500 workloads of 20 policies each, about which twenty
-invariants are proved. The peers get the same two versions in their own theory, and must only say whether anything is newly allowed; ours finds all
-regions, of both kinds, with witnesses.
+invariants are proved. The peers get two versions of which the second leaves out rules that others cover, in their own theory, and must only say whether anything is newly denied;
+ours says so of what is newly allowed, too, on HTTP and on TCP.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.row import Better, Row
 
-ROUNDS = 5
+ROUNDS = 3
 SIZES = (10, 100, 1_000)
 PATIENCE = 60.0
 _OURS = """
@@ -36,7 +36,7 @@ snapshots = [
 started = time.perf_counter()
 found = compare(*snapshots, assumed=Assumed())
 seconds = time.perf_counter() - started
-assert bool(found.differences) is (kind != "renamed")
+assert bool(found.differences) is (kind == "mixed_versions")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps({"seconds": round(seconds, 3), "peak_mb": peak, "differences": len(found.differences)}))
 """
@@ -103,11 +103,11 @@ def measure() -> dict[str, object]:
     """Seconds of each, medians; what the peers say, and after how long; who takes longer than a minute was stopped."""
     return {
         "diff_1000": _median(_OURS, "mixed_versions", 1_000),
-        "diff_10000": _median(_OURS, "mixed_versions", 10_000, rounds=3),
+        "diff_10000": _median(_OURS, "mixed_versions", 10_000, rounds=1),
         "same_1000": _median(_OURS, "renamed", 1_000),
         "mesh": _median(_MESH),
         "peers": {
-            "meshward": {str(size): _median(_OURS, "plain_versions", size) for size in SIZES},
+            "meshward": {str(size): _median(_OURS, "redundant_versions", size) for size in SIZES},
             **{peer: {str(size): _peer(peer, size) for size in SIZES} for peer in ("cvc5", "z3")},
         },
     }

@@ -140,5 +140,6 @@ def _progress(file: BinaryIO, name: str) -> Iterator[Tell]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(display_name(name), total=size or None, records=0)
+        # The folders would leave no room for the figures.
+        task = bar.add_task(Path(display_name(name)).name, total=size or None, records=0)
         yield lambda records, position: bar.update(task, completed=position, records=records)

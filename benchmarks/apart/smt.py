@@ -1,4 +1,4 @@
-"""The same question for a solver of the theory of strings; run as `python -m benchmarks.apart.smt SOLVER SIZE SECONDS`.
+"""The same question, whether anything is newly denied, for a solver of the theory of strings; run as `python -m benchmarks.apart.smt SOLVER SIZE SECONDS`.
 
 Each rule is a conjunction over four strings, as a direct encoding of our rules would have it: the path, the caller, the host and the
 method. Prints JSON: seconds, and what the solver says: `sat`, `unsat` or `unknown`.
@@ -66,7 +66,7 @@ def _z3(old: list[LoweredRule], new: list[LoweredRule], seconds: float) -> str:
 
     solver = z3.Solver()
     solver.set("timeout", int(seconds * 1000))
-    solver.add(_formula(new, Ops, test), z3.Not(_formula(old, Ops, test)))
+    solver.add(_formula(old, Ops, test), z3.Not(_formula(new, Ops, test)))
     return str(solver.check())
 
 
@@ -99,8 +99,8 @@ def _cvc5(old: list[LoweredRule], new: list[LoweredRule], seconds: float) -> str
                 return manager.mkTerm(Kind.STRING_SUFFIX, manager.mkString(value), text)
         raise NotImplementedError(predicate)
 
-    solver.assertFormula(_formula(new, Ops, test))
-    solver.assertFormula(Ops.no(_formula(old, Ops, test)))
+    solver.assertFormula(_formula(old, Ops, test))
+    solver.assertFormula(Ops.no(_formula(new, Ops, test)))
     result = solver.checkSat()
     return "sat" if result.isSat() else "unsat" if result.isUnsat() else "unknown"
 

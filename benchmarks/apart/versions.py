@@ -7,7 +7,7 @@ from authz.model import Action, Operation, Policy, Rule, Source
 from authz.predicates import LoweredRule, PredicateTable
 from benchmarks.rules import mixed_policies
 
-__all__ = ["lowered_versions", "mixed_versions", "plain_versions", "renamed"]
+__all__ = ["lowered_versions", "mixed_versions", "plain_versions", "redundant_versions", "renamed"]
 
 
 def mixed_versions(size: int) -> tuple[tuple[Policy, ...], tuple[Policy, ...]]:
@@ -51,10 +51,27 @@ def plain_versions(size: int) -> tuple[tuple[Policy, ...], tuple[Policy, ...]]:
     return policies, _changed(policies, len(policies) - 1)
 
 
+def redundant_versions(size: int) -> tuple[tuple[Policy, ...], tuple[Policy, ...]]:
+    """The plain rules, and as many again that say a part of what one of them says, which the second version leaves out."""
+    policies = plain_versions(size)[0]
+
+    def narrower(rule: Rule) -> Rule:
+        (operation,) = rule.operations
+        (path,) = operation.paths
+        inner = f"{path[:-1]}x/*" if path.endswith("*") else f"*/y{path[1:]}" if path.startswith("*") else path
+        return replace(rule, operations=(replace(operation, paths=(inner,)),))
+
+    more = tuple(
+        replace(policy, name=f"{policy.name}-more", rules=tuple(map(narrower, policy.rules))) for policy in policies
+    )
+    return (*policies, *more), policies
+
+
 def lowered_versions(size: int) -> tuple[list[LoweredRule], list[LoweredRule]]:
-    """The plain ones, as every engine takes them."""
+    """The redundant ones, as every engine takes them."""
     table = PredicateTable(trust_domains=("cluster.local",))
     old, new = (
-        [rule for policy in version for rule in table.lower(policy, Protocol.HTTP)] for version in plain_versions(size)
+        [rule for policy in version for rule in table.lower(policy, Protocol.HTTP)]
+        for version in redundant_versions(size)
     )
     return old, new
