@@ -94,8 +94,20 @@ ROWS = (
     Row("memory of that", 1000, lambda result: float(result["diff_10000"]["peak_mb"]), "MB"),
     Row("the same 1,000 rules, renamed and reordered: proved the same", 1, partial(_seconds, "same_1000"), "s"),
     Row("20 invariants of a mesh of 500 workloads with 20 policies each", 10, partial(_seconds, "mesh"), "s"),
-    Row("cvc5 beside ours, 1,000 rules of strings", 30, partial(_beside, "cvc5"), "times", Better.MORE),
-    Row("z3 beside ours, 1,000 rules of strings", 30, partial(_beside, "z3"), "times", Better.MORE),
+    Row(
+        "cvc5 beside ours, 1,000 rules of strings: are those left out covered",
+        30,
+        partial(_beside, "cvc5"),
+        "times",
+        Better.MORE,
+    ),
+    Row(
+        "z3 beside ours, 1,000 rules of strings: are those left out covered",
+        30,
+        partial(_beside, "z3"),
+        "times",
+        Better.MORE,
+    ),
 )
 
 
