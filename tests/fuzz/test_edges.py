@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -13,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 
 from ca.attestation import KubernetesAttestor
+from ca.authorities import JwtSigner
 from ca.istio.ca_pb2 import IstioCertificateRequest
 from ca.istio.service import CertificateService
+from ca.jwt_svid import mint, plan_jwt_svid
 from ca.limits import Limits
 from ca.sds import sds_server
 from ca.sds.secrets import TYPE_URL
 from ca.streams import Streams
 from ca.workload_api import workload_api_server
+from identity import Bundle, JwtAuthority, SpiffeId, TrustDomain
 from tests.fuzz.fuzzing import SECONDS, fuzz
 from tests.fuzz.mutating import of_protobuf
 from tests.unit.ca.clusters import TestCluster
@@ -28,6 +32,8 @@ from tests.unit.ca.offices import API, AT, TD, WEB, TestOffice, csr, office
 
 EAST = TestCluster()
 KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER = TrustDomain("other.example")
+FEDERATED = {OTHER: Bundle(OTHER, (), (JwtAuthority("k", KEY.public_key()),))}
 ME = f"unix:uid:{os.geteuid()}"
 UNLIMITED = Limits(attest_per_second=10**9, issue_per_second=10**9)
 HEADER = (("workload.spiffe.io", "true"),)
@@ -44,7 +50,7 @@ class RefusedError(Exception):
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[TestOffice]:
     with office(tmp_path, istio_clusters=frozenset({"east"})) as made:
-        made.entry(WEB, ME)
+        made.entry(WEB, ME, federates_with=frozenset({OTHER}))
         made.entry(API, ME)
         yield replace(made, office=replace(made.office, limits=UNLIMITED))
 
@@ -77,7 +83,7 @@ def unary(method: str, *, sds: bool = False) -> Callable[[TestOffice, Path], Abs
     async def edge(made: TestOffice, directory: Path) -> AsyncIterator[Ask]:
         server = sds_server if sds else workload_api_server
         async with (
-            server(Streams(made.office), f"unix:{directory}/s") as running,
+            server(Streams(made.office, federated=lambda: FEDERATED), f"unix:{directory}/s") as running,
             grpc.aio.insecure_channel(running.address) as channel,
         ):
 
@@ -97,7 +103,7 @@ def streaming(method: str) -> Callable[[TestOffice, Path], AbstractAsyncContextM
     @asynccontextmanager
     async def edge(made: TestOffice, directory: Path) -> AsyncIterator[Ask]:
         async with (
-            sds_server(Streams(made.office), f"unix:{directory}/s") as running,
+            sds_server(Streams(made.office, federated=lambda: FEDERATED), f"unix:{directory}/s") as running,
             grpc.aio.insecure_channel(running.address) as channel,
         ):
 
@@ -117,6 +123,30 @@ def streaming(method: str) -> Callable[[TestOffice, Path], AbstractAsyncContextM
     return edge
 
 
+def answering(method: str) -> Callable[[TestOffice, Path], AbstractAsyncContextManager[Ask]]:
+    """A method of one question whose answers end when the caller has enough: after the first."""
+
+    @asynccontextmanager
+    async def edge(made: TestOffice, directory: Path) -> AsyncIterator[Ask]:
+        async with (
+            workload_api_server(Streams(made.office, federated=lambda: FEDERATED), f"unix:{directory}/s") as running,
+            grpc.aio.insecure_channel(running.address) as channel,
+        ):
+
+            async def ask(data: bytes) -> int:
+                call = channel.unary_stream(method)(data, metadata=HEADER, timeout=20)
+                try:
+                    assert await call.read() is not grpc.aio.EOF
+                except grpc.aio.AioRpcError as error:
+                    return int(error.code().value[0])
+                call.cancel()
+                return 0
+
+            yield ask
+
+    return edge
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     serving: Callable[[TestOffice, Path], AbstractAsyncContextManager[Ask]]
@@ -124,7 +154,15 @@ class Edge:
 
 
 def _text(number: int, text: str) -> bytes:
-    return bytes((number << 3 | 2, len(text))) + text.encode()
+    length = bytes((len(text),)) if len(text) < 0x80 else bytes((len(text) & 0x7F | 0x80, len(text) >> 7))
+    return bytes((number << 3 | 2,)) + length + text.encode()
+
+
+def _validation() -> bytes:
+    """Of a token from a trust domain that the caller is federated with."""
+    signer = JwtSigner("k", KEY, AT + timedelta(days=1))
+    planned = plan_jwt_svid(signer, SpiffeId(OTHER, "/x"), ("a",), at=AT, issuer="https://other.example")
+    return _text(1, "a") + _text(2, mint(signer, planned).token)
 
 
 _WHOLE = DiscoveryRequest(
@@ -137,6 +175,10 @@ EDGES = {
     "FetchJWTSVID": Edge(
         unary("/SpiffeWorkloadAPI/FetchJWTSVID"), (_text(1, "a") + _text(2, str(WEB)), _text(1, "a") + _text(1, "b"))
     ),
+    "ValidateJWTSVID": Edge(unary("/SpiffeWorkloadAPI/ValidateJWTSVID"), (_validation(),)),
+    "FetchX509SVID": Edge(answering("/SpiffeWorkloadAPI/FetchX509SVID"), (b"", _text(1, "a"))),
+    "FetchX509Bundles": Edge(answering("/SpiffeWorkloadAPI/FetchX509Bundles"), (b"", _text(1, "a"))),
+    "FetchJWTBundles": Edge(answering("/SpiffeWorkloadAPI/FetchJWTBundles"), (b"", _text(1, "a"))),
     "FetchSecrets": Edge(unary(f"{SDS}/FetchSecrets", sds=True), (_WHOLE.SerializeToString(),)),
     "StreamSecrets": Edge(streaming(f"{SDS}/StreamSecrets"), (_WHOLE.SerializeToString(),)),
     "DeltaSecrets": Edge(streaming(f"{SDS}/DeltaSecrets"), (_PART.SerializeToString(),)),
