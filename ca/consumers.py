@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from ca.errors import StoreError
 from ca.store import KeptAuthorities
 
-__all__ = ["Consumers"]
+__all__ = ["MOST_NAMES", "Consumers"]
 
 _logger = logging.getLogger("meshward.ca")
 
+MOST_NAMES = 256
+"""Consumers of one caller that are told apart: more Envoys than a machine has pods."""
 _SEEN_EVERY = timedelta(minutes=5)
 """How often it is written down that somebody is still there; a stream lasts for days."""
 
@@ -29,6 +31,20 @@ class Consumers:
         self._open: dict[str, int] = {}
         self._streams: dict[str, int] = {}
         self._written: dict[str, tuple[int, datetime]] = {}
+        self._named: dict[str, dict[str, datetime]] = {}
+
+    def name(self, caller: str, detail: str) -> str:
+        """What the consumer of a caller goes by, of which the caller says the detail: an Envoy's node, a program's path.
+
+        Details are worth nothing as proof, so a caller has so many and no more: those beyond share one name, which holds what the one
+        that is furthest behind does.
+        """
+        named = self._named.setdefault(caller, {})
+        name = f"{caller} {detail}".rstrip()
+        if name not in named and len(named) >= MOST_NAMES:
+            return f"{caller} (and others)"
+        named[name] = self._clock()
+        return name
 
     def opened(self, consumer: str) -> None:
         """A stream to `consumer` is open: from now on it counts, whatever it holds. Close it once for each time."""
@@ -68,7 +84,7 @@ class Consumers:
         return known
 
     def still_here(self, *, at: datetime) -> None:
-        """Write down who is still there; to be called now and then."""
+        """Write down who is still there, and forget who is long gone; to be called now and then."""
         for consumer, sequence in list(self._open.items()):
             if sequence:
                 self.holds(consumer, sequence, at=at)
@@ -78,6 +94,17 @@ class Consumers:
             for consumer, (sequence, seen) in self._written.items()
             if at - seen <= self._counts_for
         }
+        for caller, names in list(self._named.items()):
+            kept = {name: seen for name, seen in names.items() if name in self._open or at - seen <= self._counts_for}
+            if kept:
+                self._named[caller] = kept
+            else:
+                del self._named[caller]
+        try:
+            # Twice as long: a clock may be set back.
+            self._kept.forget_acknowledged(before=at - 2 * self._counts_for)
+        except StoreError as error:
+            _logger.warning("%s", error)
 
     def _write(self, consumer: str, sequence: int, at: datetime) -> None:
         before = self._written.get(consumer)

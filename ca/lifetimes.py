@@ -15,6 +15,7 @@ SKEW = BACKDATE
 
 _ACTIVATE_AT = 6
 _PREPARE_AT = 2
+_GO_ON_AT = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +98,11 @@ def prepare_at(not_before: datetime, not_after: datetime) -> datetime:
 def activate_at(not_before: datetime, not_after: datetime) -> datetime:
     """When the successor of what lives that long is to sign."""
     return not_after - (not_after - not_before) / _ACTIVATE_AT
+
+
+def go_on_at(not_before: datetime, not_after: datetime) -> datetime:
+    """When the successor of what lives that long signs even if some consumers do not hold it.
+
+    By then it has waited for them for a twelfth of that life; waiting on would cut the lives of what everybody else gets.
+    """
+    return not_after - (not_after - not_before) / _GO_ON_AT

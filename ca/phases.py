@@ -39,6 +39,8 @@ class Pace(Enum):
     """Its life is running out."""
     AT_ONCE = "at-once"
     """Somebody has asked for it, or the one that it replaces is tainted."""
+    REGARDLESS = "regardless"
+    """Somebody has asked for it, whoever does not hold it yet."""
 
 
 MOVES: Mapping[Phase, frozenset[Phase]] = {

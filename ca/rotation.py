@@ -1,7 +1,7 @@
 """Rotation: replacing what signs, one safe step after the other.
 
     prepare  -> a new authority is published, and signs nothing
-    activate -> once everybody holds it, it signs, and the old one does not
+    activate -> once everybody holds it, or was waited for long enough, it signs, and the old one does not
     retire   -> once the last that the old one signed has expired, nobody trusts it any more
 
 Each step makes a new `Authorities`, which the caller keeps before it does the next. After a crash the same question gives the same
@@ -10,7 +10,7 @@ answer, and a key that was made for nothing is all that may be left over.
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ca.authorities import Authorities, Slot
 from ca.errors import NotReadyError
 from ca.keys import KeyStore, SigningKey
-from ca.lifetimes import SKEW, Settings, activate_at, prepare_at
+from ca.lifetimes import SKEW, Settings, activate_at, go_on_at, prepare_at
 from ca.phases import MOVES, Pace, Phase, SlotKind
 from ca.profile import MIN_TTL
 from ca.signer import Signer
@@ -37,9 +37,11 @@ __all__ = [
     "hurried",
     "next_step",
     "perform",
+    "shortened",
 ]
 
 _SECOND = timedelta(seconds=1)
+_SHOWN = 5
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -69,6 +71,8 @@ class Activate:
     """Let a prepared authority sign instead of the one that does."""
 
     slot: str
+    left_behind: tuple[str, ...] = ()
+    """Consumers that do not hold it, and were waited for long enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +166,22 @@ def perform(step: Step, authorities: Authorities, *, keys: KeyStore, settings: S
             return authorities.changed(
                 added=(_made(kind, authorities, root, pace=pace, keys=keys, settings=settings, at=now),), at=now
             )
-        case Activate(identifier):
+        case Activate(slot=identifier):
             return _activated(authorities, authorities.slot(identifier), keys=keys, settings=settings, at=now)
         case Retire(identifier):
             return _retired(authorities, authorities.slot(identifier), at=now)
 
 
-def hurried(
-    authorities: Authorities, kind: SlotKind, *, keys: KeyStore, settings: Settings, at: datetime
+def hurried(  # noqa: PLR0913  # what it is, and what it is made with
+    authorities: Authorities,
+    kind: SlotKind,
+    *,
+    pace: Pace = Pace.AT_ONCE,
+    keys: KeyStore,
+    settings: Settings,
+    at: datetime,
 ) -> Authorities:
-    """The same, with a successor of `kind` on its way that does not wait for its time; it waits for everything else.
+    """The same, with a successor of `kind` on its way that does not wait for its time; with `Pace.REGARDLESS` for no consumer either.
 
     Raises:
         AuthorityError: as `perform`.
@@ -179,12 +189,16 @@ def hurried(
     now = authorities.require_clock(at)
     if authorities.of(kind, Phase.PREPARED):
         return authorities.changed(
-            lambda slot: (
-                replace(slot, pace=Pace.AT_ONCE) if slot.kind is kind and slot.phase is Phase.PREPARED else slot
-            ),
+            lambda slot: replace(slot, pace=pace) if slot.kind is kind and slot.phase is Phase.PREPARED else slot,
             at=now,
         )
-    return perform(Prepare(kind, Pace.AT_ONCE), authorities, keys=keys, settings=settings, at=now)
+    return perform(Prepare(kind, pace), authorities, keys=keys, settings=settings, at=now)
+
+
+def shortened(consumers: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = len(consumers) - _SHOWN
+    return ", ".join(consumers[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _dropped(authorities: Authorities, kind: SlotKind, now: datetime) -> Retire | None:
@@ -211,12 +225,23 @@ def _activation(authorities: Authorities, kind: SlotKind, facts: Facts, settings
             return wait(Reason.SCHEDULE, due)
     # Who does not hold it yet would refuse the first that it signs.
     behind = tuple(sorted(who for who, sequence in facts.acknowledged.items() if sequence < slot.published))
-    if behind:
-        return wait(Reason.CONSUMERS, consumers=behind)
     noticed = slot.made + settings.notice
+    if behind and slot.pace is not Pace.REGARDLESS:
+        # One that takes nothing, by a fault or on purpose, must not hold the others up until nothing can be signed any more.
+        last_call = _last_call(authorities, active, noticed, facts.at)
+        if facts.at < last_call:
+            return wait(Reason.CONSUMERS, last_call, consumers=behind)
     if kind is not SlotKind.INTERMEDIATE and _has_signed(authorities, kind) and facts.at < noticed:
         return wait(Reason.NOTICE, noticed)
-    return Activate(slot.id)
+    return Activate(slot.id, behind)
+
+
+def _last_call(authorities: Authorities, active: Slot | None, noticed: datetime, now: datetime) -> datetime:
+    """Until when consumers are waited for at most, where `active` signs meanwhile."""
+    if active is None or _needs_successor(authorities, active, now):
+        # Nothing signs, or a thief does.
+        return noticed
+    return max(noticed, go_on_at(active.not_before, active.not_after))
 
 
 def _preparation(authorities: Authorities, kind: SlotKind, now: datetime) -> Prepare | Wait | None:
@@ -267,7 +292,7 @@ def _needs_successor(authorities: Authorities, active: Slot, now: datetime) -> b
     is gone.
     """
     return active.kind is SlotKind.ROOT and any(
-        below.phase is Phase.TAINTED and now < below.not_after for below in authorities.below(active)
+        below.tainted is not None and now < below.not_after for below in authorities.below(active)
     )
 
 

@@ -12,8 +12,8 @@ from ca.authorities import Authorities
 from ca.errors import AuthorityError, NotKeptError, NotReadyError, StoreConflictError
 from ca.keys import KeyStore
 from ca.lifetimes import Settings
-from ca.phases import Phase, SlotKind
-from ca.rotation import Activate, Facts, Prepare, Retire, Step, Waiting, hurried, next_step, perform
+from ca.phases import Pace, Phase, SlotKind
+from ca.rotation import Activate, Facts, Prepare, Retire, Step, Waiting, hurried, next_step, perform, shortened
 from ca.store import Store, Version
 from identity import TrustDomain
 
@@ -88,8 +88,8 @@ class Supervisor:
         _, authorities, step = self._look(self._clock())
         return authorities, step
 
-    def hurry(self, kind: SlotKind, *, by: str) -> Authorities:
-        """Put a successor of `kind` on its way that does not wait for its time; it waits for everything else. This blocks.
+    def hurry(self, kind: SlotKind, *, pace: Pace = Pace.AT_ONCE, by: str) -> Authorities:
+        """Put a successor of `kind` on its way, as `hurried` says. This blocks.
 
         Raises:
             AuthorityError: a key cannot be made, the store not be written, or the clock has gone back.
@@ -100,9 +100,11 @@ class Supervisor:
                 "signing authority of kind", kind.value, "it is plugged in; put others in its files"
             )
         return self._change(
-            lambda authorities, at: hurried(authorities, kind, keys=self._keys, settings=self._settings, at=at),
+            lambda authorities, at: hurried(
+                authorities, kind, pace=pace, keys=self._keys, settings=self._settings, at=at
+            ),
             by=by,
-            action=f"rotate {kind.value}",
+            action=f"rotate {kind.value}{' regardless' if pace is Pace.REGARDLESS else ''}",
         )
 
     def taint(self, identifier: str, *, by: str) -> Authorities:
@@ -174,7 +176,8 @@ class Supervisor:
             # Another replica, or an operator, was first. What we made for it is nobody's.
             self._forget(changed, authorities)
             return
-        _logger.info("%s", action)
+        left_behind = isinstance(step, Activate) and step.left_behind
+        _logger.log(logging.WARNING if left_behind else logging.INFO, "%s", action)
         self._destroy_retired(changed, authorities)
 
     def _forget(self, changed: Authorities, before: Authorities) -> None:
@@ -195,7 +198,8 @@ def _said(step: Step, authorities: Authorities) -> str:
     match step:
         case Prepare(kind, _):
             return f"prepare {kind.value}"
-        case Activate(identifier):
-            return f"activate {authorities.slot(identifier).kind.value} {identifier}"
+        case Activate(identifier, left_behind):
+            left = f", with {shortened(left_behind)} left behind" if left_behind else ""
+            return f"activate {authorities.slot(identifier).kind.value} {identifier}{left}"
         case Retire(identifier):
             return f"retire {authorities.slot(identifier).kind.value} {identifier}"

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import FastAPI, Path
+from fastapi import FastAPI, Path, Query
 from pydantic import AwareDatetime, Field
 
 from ca.authorities import Authorities, Slot
@@ -121,8 +121,14 @@ def add_authorities(app: FastAPI, office: Office) -> None:
         status_code=202,
         responses=documented(*WHO_MANAGES, "request-refused", "conflict", "not-ready"),
     )
-    async def rotate(kind: SlotKind, admin: Admin) -> AuthoritiesAnswer:
-        return described(await asyncio.to_thread(office.supervisor.hurry, kind, by=admin.name), None)
+    async def rotate(
+        kind: SlotKind,
+        admin: Admin,
+        *,
+        leave_behind: Annotated[bool, Query(description="Wait for no consumer that does not hold it yet.")] = False,
+    ) -> AuthoritiesAnswer:
+        pace = Pace.REGARDLESS if leave_behind else Pace.AT_ONCE
+        return described(await asyncio.to_thread(office.supervisor.hurry, kind, pace=pace, by=admin.name), None)
 
     @app.post(
         "/v1/authorities/{slot}/taint",

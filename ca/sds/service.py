@@ -159,14 +159,14 @@ class _Stream:
             # What it verifies with comes by another stream, or from elsewhere.
             return
         if self._holding is None:
-            self._holding = self._streams.holders.opened(_consumer(moment, self._subscription.node))
+            self._holding = self._streams.holders.opened(_caller(moment), _shown(self._subscription.node))
         if roots.items() <= self._subscription.taken.items():
             self._holding.holds(owed.sequence, at=moment.at)
 
 
-def _consumer(moment: Moment, node: Node) -> str:
-    """One name whenever the same Envoy comes, and another for another Envoy of its user."""
-    return " ".join(["sds", moment.caller.name, str(moment.entries[0].spiffe_id), _shown(node)])
+def _caller(moment: Moment) -> str:
+    """With its node: one name whenever the same Envoy comes, and another for another Envoy of its user."""
+    return " ".join(["sds", moment.caller.name, str(moment.entries[0].spiffe_id)])
 
 
 def _shown(node: Node) -> str:

@@ -106,6 +106,18 @@ class KeptAuthorities:
 
         return self._writer.submit(work)
 
+    def forget_acknowledged(self, *, before: datetime) -> Pending[None]:
+        """Forget who was seen last before that.
+
+        Raises:
+            StoreUnavailableError: nobody can tell whether it was forgotten.
+        """
+
+        def work(transaction: Transaction) -> None:
+            transaction.write(delete(acknowledgements).where(acknowledgements.c.seen < before))
+
+        return self._writer.submit(work)
+
     def acknowledged(self, *, since: datetime) -> dict[str, int]:
         """The newest sequence of the bundle that each consumer holds, of those that were seen at `since` or later.
 

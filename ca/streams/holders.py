@@ -37,8 +37,9 @@ class Holders:
         self._consumers = consumers
         self._open: defaultdict[str, set[Holding]] = defaultdict(set)
 
-    def opened(self, consumer: str) -> Holding:
-        """A stream by which `consumer` is to get bundles: a rotation waits for it from now on."""
+    def opened(self, caller: str, detail: str) -> Holding:
+        """A stream by which a consumer, named as `Consumers.name` does, is to get bundles: a rotation waits for it from now on."""
+        consumer = self._consumers.name(caller, detail)
         holding = Holding(self, consumer)
         self._open[consumer].add(holding)
         self._consumers.opened(consumer)

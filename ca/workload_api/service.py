@@ -82,7 +82,7 @@ class WorkloadApi:
                 moment = await self._streams.moment(peer)
                 default = moment.require_entries()[0]
                 if holding is None:
-                    holding = self._streams.holders.opened(_consumer(moment, default))
+                    holding = self._streams.holders.opened(_caller(moment, default), _program(moment))
                 message, due = await build(moment)
                 content = message.SerializeToString(deterministic=True)
                 if content != last:
@@ -197,10 +197,13 @@ class WorkloadApi:
             return "unix"
 
 
-def _consumer(moment: Moment, default: Entry) -> str:
-    """One name whenever the same workload comes, and another for another program of its user."""
-    paths = sorted(each.value for each in moment.caller.selectors if each.value.startswith("path:"))
-    return " ".join(["workload-api", moment.caller.name, str(default.spiffe_id), *paths])
+def _caller(moment: Moment, default: Entry) -> str:
+    """With its program: one name whenever the same workload comes, and another for another program of its user."""
+    return " ".join(["workload-api", moment.caller.name, str(default.spiffe_id)])
+
+
+def _program(moment: Moment) -> str:
+    return " ".join(sorted(each.value for each in moment.caller.selectors if each.value.startswith("path:")))
 
 
 def _bundles(moment: Moment) -> tuple[Bundle, ...]:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterable
 
 from ca.authorities import Slot
-from ca.phases import Phase, SlotKind
-from ca.rotation import Wait, Waiting
+from ca.phases import Pace, Phase, SlotKind
+from ca.rotation import Wait, Waiting, shortened
 from cli.authority.arguments import duration
 from cli.authority.directory import AuthorityDirectory, add_directory_argument, operator
 from cli.authority.opened import add_output_argument, moment, print_rows
@@ -21,6 +21,11 @@ _LOOK_EVERY = 0.5
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=[kind.value for kind in SlotKind], help="what to replace")
     parser.add_argument(
+        "--leave-behind",
+        action="store_true",
+        help="wait for no consumer that does not hold the new one yet: it will refuse what that signs until it does",
+    )
+    parser.add_argument(
         "--wait",
         type=duration,
         metavar="DURATION",
@@ -34,11 +39,18 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     directory, kind = AuthorityDirectory.of(arguments), SlotKind(arguments.kind)
     with directory.store() as store:
         supervisor = directory.office(store).supervisor
-        changed = supervisor.hurry(kind, by=operator())
+        changed = supervisor.hurry(
+            kind, pace=Pace.REGARDLESS if arguments.leave_behind else Pace.AT_ONCE, by=operator()
+        )
         prepared = changed.of(kind, Phase.PREPARED)[-1]
         print(f"prepared {kind.value} {prepared.id}; bundle {changed.sequence}")
         if arguments.wait is None:
-            print("it signs once every consumer holds the bundle: `meshward ca status` says what is waited for")
+            when = (
+                "once it has been published for `notice`"
+                if arguments.leave_behind
+                else "once every consumer holds the bundle"
+            )
+            print(f"it signs {when}: `meshward ca status` says what is waited for")
             return ExitCode.OK
         until = time.monotonic() + arguments.wait.total_seconds()
         while True:
@@ -49,7 +61,10 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
                 return ExitCode.OK
             if time.monotonic() >= until:
                 said = "; ".join(_said(wait) for wait in waiting.waits if wait.slot == prepared.id)
-                raise CommandError(f"{kind.value} {prepared.id} does not sign yet: {said}", help="wait longer")
+                raise CommandError(
+                    f"{kind.value} {prepared.id} does not sign yet: {said}",
+                    help="wait longer, or `--leave-behind` who does not take it",
+                )
             time.sleep(_LOOK_EVERY)
 
 
@@ -99,12 +114,7 @@ def _document(slot: Slot, waits: Iterable[Wait]) -> dict[str, object]:
 
 def _said(wait: Wait) -> str:
     until = "" if wait.until is None else f" (until {moment(wait.until)})"
-    behind = (
-        ""
-        if not wait.consumers
-        else f": {', '.join(wait.consumers[:5])}"
-        + (f" and {len(wait.consumers) - 5} more" if len(wait.consumers) > 5 else "")
-    )
+    behind = f": {shortened(wait.consumers)}" if wait.consumers else ""
     return f"{wait.reason.value}{behind}{until}"
 
 

@@ -27,7 +27,7 @@ from ca.authorities import Authorities, orphaned_keys
 from ca.keys import MemoryKeyStore
 from ca.lifetimes import SKEW, Settings
 from ca.phases import Phase, SlotKind
-from ca.rotation import Facts, Retire, Step, Waiting, hurried, next_step, perform
+from ca.rotation import Activate, Facts, Retire, Step, Waiting, hurried, next_step, perform
 from identity import Bundle, SpiffeId, SvidVerificationError, TrustDomain, X509Svid, verify_x509_svid
 from tests.unit.identity.chains import AT, new_key
 
@@ -114,9 +114,20 @@ class Mesh(RuleBasedStateMachine):
         if isinstance(found, Waiting):
             assert found.until is None or found.until > self.kept.require_clock(self.now)
             return
+        if isinstance(found, Activate):
+            self.leave_behind(found)
         after = perform(found, self.kept, keys=self.keys, settings=SETTINGS, at=self.now)
         if not crash:
             self.keep(after)
+
+    def leave_behind(self, step: Activate) -> None:
+        """Who is left behind is refused, and refuses: but it was waited for, and nobody else is."""
+        active = self.kept.active(self.kept.slot(step.slot).kind)
+        for name in step.left_behind:
+            assert self.consumers[name].sequence < self.kept.slot(step.slot).published
+            if active is not None and not gone(self.kept):
+                assert self.now >= active.not_after - (active.not_after - active.not_before) / 12
+            del self.consumers[name]
 
     @rule()
     def several_steps(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ca.consumers import Consumers
+from ca.consumers import MOST_NAMES, Consumers
 from ca.store import Store
 from tests.unit.ca.offices import AT, SetClock
 
@@ -51,6 +51,40 @@ def test_who_is_gone_counts_as_long_as_what_it_was_issued_may_live(store: Store)
     assert consumers.acknowledged(at=clock()) == {"envoy": 0}
     consumers.closed("envoy")
     assert consumers.acknowledged(at=clock()) == {}
+
+
+def test_a_caller_has_so_many_names_and_what_is_beyond_shares_one(store: Store) -> None:
+    clock = SetClock()
+    consumers = of(store, clock)
+    names = {consumers.name("uid 7", f"node-{number}") for number in range(2 * MOST_NAMES)}
+    assert len(names) == MOST_NAMES + 1
+    assert consumers.name("uid 7", "node-0") == "uid 7 node-0"
+    assert consumers.name("uid 7", "node-new") == "uid 7 (and others)"
+    assert consumers.name("uid 8", "node-new") == "uid 8 node-new"
+
+    consumers.opened("uid 7 node-1")
+    clock.pass_by(2 * HOUR)
+    consumers.still_here(at=clock())
+    assert consumers.name("uid 7", "node-new") == "uid 7 node-new"
+    for number in range(MOST_NAMES - 2):
+        consumers.name("uid 7", f"later-{number}")
+    # The one whose stream is open has kept its name, and its place.
+    assert consumers.name("uid 7", "node-2") == "uid 7 (and others)"
+    assert consumers.name("uid 7", "node-1") == "uid 7 node-1"
+
+
+def test_who_is_long_gone_is_forgotten_by_the_store(store: Store) -> None:
+    clock = SetClock()
+    consumers = of(store, clock)
+    consumers.holds("gone", 2, at=AT)
+    clock.pass_by(2 * HOUR)
+    consumers.still_here(at=clock())
+    flushed(store)
+    assert store.authorities.acknowledged(since=AT) == {"gone": 2}
+    clock.pass_by(timedelta(seconds=1))
+    consumers.still_here(at=clock())
+    flushed(store)
+    assert store.authorities.acknowledged(since=AT) == {}
 
 
 def test_who_stays_for_long_is_written_down_again(store: Store) -> None:

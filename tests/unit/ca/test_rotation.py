@@ -10,7 +10,7 @@ import pytest
 from ca import IllegalMoveError, KeyStoreError, NotReadyError, RefusedSettingsError
 from ca.authorities import Authorities, Slot, orphaned_keys
 from ca.keys import KeyType, MemoryKeyStore
-from ca.lifetimes import SKEW, Settings
+from ca.lifetimes import SKEW, Settings, go_on_at
 from ca.phases import MOVES, TRUSTED, Pace, Phase, SlotKind
 from ca.rotation import Activate, Facts, Prepare, Reason, Retire, Step, Wait, Waiting, hurried, next_step, perform
 from identity import SpiffeId, TrustDomain, verify_x509_svid
@@ -55,8 +55,8 @@ class World:
         assert slot is not None
         return slot
 
-    def rotate(self, kind: SlotKind) -> None:
-        self.kept = hurried(self.kept, kind, keys=self.keys, settings=self.settings, at=self.now)
+    def rotate(self, kind: SlotKind, *, pace: Pace = Pace.AT_ONCE) -> None:
+        self.kept = hurried(self.kept, kind, pace=pace, keys=self.keys, settings=self.settings, at=self.now)
 
 
 @pytest.fixture
@@ -123,6 +123,42 @@ def test_authorities_of_all_key_types_issue_what_verifies(root: KeyType, interme
 # A root is rolled.
 
 
+def test_who_takes_nothing_is_waited_for_until_the_last_twelfth_of_a_life_and_left_behind_then(world: World) -> None:
+    world.acknowledged = {"api": 2, "web": 3}
+    world.rotate(SlotKind.ROOT)
+    (prepared,) = world.kept.of(SlotKind.ROOT, Phase.PREPARED)
+    last_call = go_on_at(world.active(SlotKind.ROOT).not_before, world.active(SlotKind.ROOT).not_after)
+    world.now = last_call - SECOND
+    assert SlotKind.ROOT not in {step.kind for step in world.run() if isinstance(step, Prepare)}
+    assert world.kept.slot(prepared.id).phase is Phase.PREPARED
+    world.now = last_call
+    assert Activate(prepared.id, left_behind=("api",)) in world.run()
+
+
+def test_nobody_is_waited_for_when_an_operator_says_so(world: World) -> None:
+    world.acknowledged = {"api": 2}
+    world.rotate(SlotKind.ROOT)
+    (prepared,) = world.kept.of(SlotKind.ROOT, Phase.PREPARED)
+    assert world.waits(SlotKind.ROOT)[0].reason is Reason.CONSUMERS
+    world.rotate(SlotKind.ROOT, pace=Pace.REGARDLESS)
+    assert [slot.id for slot in world.kept.of(SlotKind.ROOT, Phase.PREPARED)] == [prepared.id]
+    # Those who only come to look are given their time.
+    assert world.waits(SlotKind.ROOT)[0].reason is Reason.NOTICE
+    world.now += SETTINGS.notice
+    assert world.run() == [Activate(prepared.id, left_behind=("api",))]
+
+
+@pytest.mark.parametrize("kind", [SlotKind.ROOT, SlotKind.INTERMEDIATE, SlotKind.JWT])
+def test_where_a_thief_signs_nobody_holds_it_up_for_longer_than_the_notice(world: World, kind: SlotKind) -> None:
+    world.acknowledged = {"api": 2}
+    world.kept = world.kept.tainted(world.active(kind).id, at=world.now)
+    world.run()
+    world.now += SETTINGS.notice - SECOND
+    assert not any(isinstance(step, Activate) and step.left_behind for step in world.run())
+    world.now += SECOND
+    assert [step.left_behind for step in world.run() if isinstance(step, Activate)] == [("api",)]
+
+
 def test_a_root_is_rolled_only_as_everybody_follows(world: World) -> None:
     old = world.active(SlotKind.ROOT)
     old_intermediate = world.active(SlotKind.INTERMEDIATE)
@@ -134,7 +170,8 @@ def test_a_root_is_rolled_only_as_everybody_follows(world: World) -> None:
     assert world.run() == []
     assert world.kept.sequence == 3
     (wait,) = [wait for wait in world.waits(SlotKind.ROOT) if wait.reason is Reason.CONSUMERS]
-    assert (wait.consumers, wait.until, wait.deadline) == (("api", "web"), None, old.not_after)
+    last_call = go_on_at(old.not_before, old.not_after)
+    assert (wait.consumers, wait.until, wait.deadline) == (("api", "web"), last_call, old.not_after)
 
     world.acknowledged = {"api": 3, "web": 2}
     assert world.waits(SlotKind.ROOT)[0].consumers == ("web",)

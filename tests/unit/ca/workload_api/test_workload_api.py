@@ -265,17 +265,17 @@ def test_a_new_root_is_sent_and_who_has_taken_it_is_known_to_hold_it(made: TestO
 def test_of_two_with_one_name_the_one_that_is_behind_counts(made: TestOffice) -> None:
     async def scene() -> None:
         holders = Streams(made.office).holders
-        one, other = holders.opened("same"), holders.opened("same")
+        one, other = holders.opened("uid", "same"), holders.opened("uid", "same")
 
         def held() -> dict[str, int]:
             return made.office.consumers.acknowledged(at=AT)
 
         one.holds(7, at=AT)
-        assert held() == {"same": 0}
+        assert held() == {"uid same": 0}
         other.holds(5, at=AT)
-        assert held() == {"same": 5}
+        assert held() == {"uid same": 5}
         other.close(at=AT)
-        assert held() == {"same": 7}
+        assert held() == {"uid same": 7}
         one.close(at=AT)
 
     asyncio.run(scene())
