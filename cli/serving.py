@@ -20,6 +20,7 @@ from extauthz.tally import Tally
 from mesh.current import Current
 from mesh.directory import Loaded
 from mesh.errors import InvalidManifestsError, PolicyStoreError
+from mesh.heap import use_one_arena
 
 __all__ = ["serve"]
 
@@ -35,6 +36,7 @@ def serve(arguments: argparse.Namespace) -> ExitCode:
         UsageError: The address or the log cannot be had.
         CommandError: A worker did not come up.
     """
+    use_one_arena()
     status = Status()
     # Tried here in any case: workers could only say one after the other that it cannot be written.
     with decision_log(arguments.decision_log) as log, monitoring(arguments.metrics, status) as metrics:

@@ -29,6 +29,7 @@ from extauthz.metrics import Answerer
 from extauthz.server import UNIX, ListenError, Port, parse_port
 from extauthz.tally import SIZE, Tally
 from mesh.handover import pieces, received
+from mesh.heap import use_one_arena
 from mesh.replacing import freeze, let_go, short_turns
 from mesh.snapshot import Snapshot
 
@@ -246,6 +247,7 @@ class _Worker:
 
 def _work(connection: socket.socket, arguments: argparse.Namespace, memory: Array[c_char]) -> None:
     """The whole life of a worker."""
+    use_one_arena()
     logging.basicConfig(format="meshward: %(message)s", level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # Ctrl-C reaches every process of a terminal; the first one ends the others, in order.

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mesh.heap import give_back
 from mesh.snapshot import Snapshot
 
 __all__ = ["freeze", "let_go", "short_turns"]
@@ -38,3 +39,4 @@ def let_go(outdated: list[Snapshot]) -> None:
     parts = outdated.pop().parts()
     while parts:
         parts.pop()
+    give_back()

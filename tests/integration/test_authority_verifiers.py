@@ -1,7 +1,8 @@
-"""What the authority issues, put before verifiers that others have written: OpenSSL, Node, py-spiffe, for every kind of key."""
+"""What the authority issues, put before verifiers that others have written: OpenSSL, Node, Go, py-spiffe, for every kind of key."""
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -103,6 +104,29 @@ def test_node_shakes_hands_with_it_on_both_sides(issued: dict[str, Path], leaf: 
     assert done.returncode == 0, done.stderr
     name = f"URI:{WEB}"
     assert json.loads(done.stdout) == [True, name, [True, name]]
+
+
+@pytest.fixture(scope="module")
+def go_handshake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, built."""
+    if shutil.which("go") is None:
+        pytest.skip("no Go on this machine")
+    directory = tmp_path_factory.mktemp("go")
+    environment = {**os.environ, "GOCACHE": str(directory / "cache"), "GO111MODULE": "off", "GOFLAGS": ""}
+    subprocess.run(
+        ["go", "build", "-o", directory / "handshake", Path(__file__).with_name("handshake.go")],  # noqa: S607  # as above
+        env=environment,
+        timeout=300,
+        check=True,
+    )
+    return directory / "handshake"
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_go_shakes_hands_with_it_on_both_sides(issued: dict[str, Path], go_handshake: Path, leaf: str) -> None:
+    done = subprocess.run([go_handshake], cwd=issued[leaf], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [str(WEB), str(WEB)]
 
 
 async def certified(made: Office, key: PrivateKey) -> OurSvid:
