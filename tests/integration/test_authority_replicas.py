@@ -74,7 +74,7 @@ class Authority:
         text = re.sub(r'(?m)^(listen|admin) = "127\.0\.0\.1:[0-9]+"$', r'\1 = "127.0.0.1:0"', settings.read_text())
         # Whoever takes a certificate of the tests does not come again to hear of a new root.
         settings.write_text(text.replace('notice = "25m"', 'notice = "2s"') + "\n[limits]\nattest = 100000\n")
-        shutil.copytree(*self.places, ignore=shutil.ignore_patterns("keys", "store"))
+        shutil.copytree(self.places[0], self.places[1], ignore=shutil.ignore_patterns("keys", "store"))
         keys = f'[keys]\ndirectory = "{self.places[0] / "keys"}"\n'
         other = self.places[1] / "authority.toml"
         other.write_text(other.read_text().replace("[keys]\n", keys))
@@ -98,7 +98,7 @@ class Authority:
         said = log.read_text()
         ports = [int(number) for number in re.findall(r"(?:workloads|operators) ask at https://\S+:([0-9]+)", said)]
         assert len(ports) == 2, said
-        return Replica(process, *ports, self.roots, (directory / "admin-token").read_text().strip())
+        return Replica(process, ports[0], ports[1], self.roots, (directory / "admin-token").read_text().strip())
 
 
 @pytest.fixture(scope="module")

@@ -49,13 +49,14 @@ class Changes:
 
 
 class Load:
-    """Callers of the server at `host` and `port`.
+    """Callers of the server at `address`; what is broken off is broken off at the one `beside` it as well.
 
     `surprises` is what they did not expect, `taken` when and how long answers took, `rounds` how much each kind has done.
     """
 
-    def __init__(self, host: str, port: int, changes: Changes) -> None:
-        self._address = host, port
+    def __init__(self, address: tuple[str, int], beside: tuple[str, int], changes: Changes) -> None:
+        self._address = address
+        self._both = address, beside
         self._changes = changes
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -78,9 +79,10 @@ class Load:
         question = questions.http(workload="shop/changing").SerializeToString()
 
         def reset(_: int) -> None:
-            with RawClient(self._address) as client:
-                client.reset(client.begin(question, 1))
-                client.begin(question, len(question) + 5)
+            for address in self._both:
+                with RawClient(address) as client:
+                    client.reset(client.begin(question, 1))
+                    client.begin(question, len(question) + 5)
 
         with ThreadPoolExecutor(_SETTLING) as pool:
             for _ in pool.map(reset, range(resets)):
@@ -165,15 +167,17 @@ class Load:
         """Calls that are reset before or after their question has come, and connections that end meanwhile."""
         question = questions.http(workload="shop/changing").SerializeToString()
         for length in self._paced("halves", (1, 20, len(question) + 5)):
-            with RawClient(self._address) as client:
-                client.reset(client.begin(question, length))
-                client.begin(question, length)
+            for address in self._both:
+                with RawClient(address) as client:
+                    client.reset(client.begin(question, length))
+                    client.begin(question, length)
 
     def _drops(self) -> None:
         """Connections that are opened, and dropped after a few bytes."""
         for sent in self._paced("drops", (b"", b"PRI * HT", b"\x00" * 100, b"GET / HTTP/1.1\r\n\r\n")):
-            with socket.create_connection(self._address, timeout=PATIENCE) as connection:
-                connection.sendall(sent)
+            for address in self._both:
+                with socket.create_connection(address, timeout=PATIENCE) as connection:
+                    connection.sendall(sent)
 
 
 class _Connection:
