@@ -3,7 +3,8 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import metadata, version
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _written(arguments: argparse.Namespace, examined: Examined, linted: Linted, 
         case "json":
             return _as_json(examined, linted, verdict=verdict)
         case "sarif":
-            return write_sarif(linted.diagnostics, _rules(), version=version("meshward"))
+            return write_sarif(linted.diagnostics, _rules(linted.diagnostics), version=version("meshward"))
         case "junit":
             return write_junit(_suites(examined, linted, strict=arguments.strict), name="meshward lint")
         case "github":
@@ -129,19 +130,28 @@ def _as_json(examined: Examined, linted: Linted, *, verdict: str) -> bytes:
 # For other programs -------------------------------------------------------------------------------------------------------
 
 
-def _rules() -> Mapping[str, Rule]:
-    """What is known of the codes: those about meaning have a section each."""
-    page = _documentation()
-    return {
-        code.name: Rule(
-            summary=code.summary,
-            text=f"{code.summary} More about it is in docs/lint.md, under `{code.name}`.",
-            page=None if page is None else f"{page.rstrip('/')}/docs/lint.md#{code.name}",
-        )
-        for code in CODES.values()
-    }
+def _rules(diagnostics: Iterable[Diagnostic]) -> Mapping[str, Rule]:
+    """What is known of the codes, each with the page that tells of it: those about meaning have a section each."""
+    return {code: _rule(code) for code in {diagnostic.code for diagnostic in diagnostics}}
 
 
+def _rule(name: str) -> Rule:
+    if (code := CODES.get(name)) is None:
+        return Rule(text=f"More about it is in docs/validation.md, beside `{name}`.", page=_address("validation.md"))
+    return Rule(
+        summary=code.summary,
+        text=f"{code.summary} More about it is in docs/lint.md, under `{name}`.",
+        page=_address(f"lint.md#{name}"),
+    )
+
+
+def _address(page: str) -> str | None:
+    """Where a page of `docs` is to be read, if the package says where all of them are."""
+    documentation = _documentation()
+    return None if documentation is None else f"{documentation.rstrip('/')}/docs/{page}"
+
+
+@cache
 def _documentation() -> str | None:
     """Where the pages in `docs` are to be read, if the package says so."""
     urls = (entry.partition(", ") for entry in metadata("meshward").get_all("Project-URL") or ())
