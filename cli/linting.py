@@ -3,24 +3,20 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from importlib.metadata import metadata, version
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
-from authz.findings.codes import CODES
 from cli.command import CommandError, ExitCode, UsageError
-from cli.manifests import print_skipped, store_of
+from cli.diagnostics import print_skipped
+from cli.manifests import store_of
 from cli.reports.github import write_github
-from cli.reports.junit import Case, Outcome, Suite, write_junit
-from cli.reports.sarif import Rule, write_sarif
 from cli.rewriting import replace_file
 from mesh.directory import Examined
 from mesh.files import STDIN, display_name
 from mesh.linting import Linted, lint
-from parser.diagnostics import Diagnostic, Severity, render, to_data
+from parser.diagnostics import render, to_data
 from parser.edits import Edit
 from parser.fixing import fixed
 
@@ -70,9 +66,13 @@ def _written(arguments: argparse.Namespace, examined: Examined, linted: Linted, 
         case "json":
             return _as_json(examined, linted, verdict=verdict)
         case "sarif":
-            return write_sarif(linted.diagnostics, _rules(linted.diagnostics), version=version("meshward"))
+            from cli.reports.findings import sarif_of_findings  # noqa: PLC0415  # paid for by who asks
+
+            return sarif_of_findings(linted)
         case "junit":
-            return write_junit(_suites(examined, linted, strict=arguments.strict), name="meshward lint")
+            from cli.reports.findings import junit_of_findings  # noqa: PLC0415  # paid for by who asks
+
+            return junit_of_findings(examined, linted, strict=arguments.strict)
         case "github":
             return write_github(linted.diagnostics)
         case _:
@@ -125,60 +125,6 @@ def _as_json(examined: Examined, linted: Linted, *, verdict: str) -> bytes:
         "diagnostics": [to_data(diagnostic) for diagnostic in linted.diagnostics],
     }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-
-
-# For other programs -------------------------------------------------------------------------------------------------------
-
-
-def _rules(diagnostics: Iterable[Diagnostic]) -> Mapping[str, Rule]:
-    """What is known of the codes, each with the page that tells of it: those about meaning have a section each."""
-    return {code: _rule(code) for code in {diagnostic.code for diagnostic in diagnostics}}
-
-
-def _rule(name: str) -> Rule:
-    if (code := CODES.get(name)) is None:
-        return Rule(text=f"More about it is in docs/validation.md, beside `{name}`.", page=_address("validation.md"))
-    return Rule(
-        summary=code.summary,
-        text=f"{code.summary} More about it is in docs/lint.md, under `{name}`.",
-        page=_address(f"lint.md#{name}"),
-    )
-
-
-def _address(page: str) -> str | None:
-    """Where a page of `docs` is to be read, if the package says where all of them are."""
-    documentation = _documentation()
-    return None if documentation is None else f"{documentation.rstrip('/')}/docs/{page}"
-
-
-@cache
-def _documentation() -> str | None:
-    """Where the pages in `docs` are to be read, if the package says so."""
-    urls = (entry.partition(", ") for entry in metadata("meshward").get_all("Project-URL") or ())
-    return next((url for label, _, url in urls if label == "Documentation"), None)
-
-
-def _suites(examined: Examined, linted: Linted, *, strict: bool) -> Iterator[Suite]:
-    """A suite for each file: a case for all that is found in it, or one that passes."""
-    by_file: dict[str, list[Diagnostic]] = defaultdict(list)
-    for diagnostic in linted.diagnostics:
-        by_file[diagnostic.span.file].append(diagnostic)
-    for file in dict.fromkeys((*examined.texts, *by_file)):
-        found = by_file.get(file, [])
-        source = linted.sources.get(file)
-        cases = tuple(_case(each, source, strict=strict) for each in found)
-        yield Suite(file, cases or (Case(name=file, file=file),))
-
-
-def _case(diagnostic: Diagnostic, source: str | None, *, strict: bool) -> Case:
-    span = diagnostic.span
-    name = f"{diagnostic.code} {span.line}:{span.column}"
-    text = render(diagnostic, source)
-    if diagnostic.severity is Severity.WARNING and not strict:
-        return Case(name=name, file=span.file, line=span.line, output=text)
-    return Case(
-        name=name, file=span.file, line=span.line, failure=Outcome(diagnostic.message, text, diagnostic.severity.value)
-    )
 
 
 # Mending ------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics, print_loaded, store_of
+from cli.diagnostics import print_diagnostics
+from cli.manifests import print_loaded, store_of
 from cli.reports.replay import REPORTS, Run
 from cli.requests import offline_of
 from extauthz.recorded import RecordedQuestions

@@ -3,9 +3,8 @@
 import argparse
 import re
 
+from cli.arguments import add_manifest_arguments, add_offline_arguments
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments
-from cli.requests import add_offline_arguments
 from identity import IdentityError, SpiffeId
 from mesh.files import STDIN
 from mesh.replaying.kind import Change, Kind
