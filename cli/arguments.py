@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from authz.mesh_config import ISTIOD_SWITCHES
 from mesh.budget import DEFAULT_BUDGET
 
-__all__ = ["REQUEST_HELP", "add_manifest_arguments", "add_offline_arguments"]
+__all__ = ["REQUEST_HELP", "add_jobs_argument", "add_manifest_arguments", "add_offline_arguments"]
 
 REQUEST_HELP = "a request document, YAML or JSON; - for standard input"
 """What `--request` takes."""
@@ -100,3 +100,8 @@ def _time(text: str) -> float:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time like 2026-01-31T12:00:00Z") from error
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """`--jobs`, none where it is not given."""
+    parser.add_argument("--jobs", metavar="N", type=_count, help="how many processes (default: as many as pay)")

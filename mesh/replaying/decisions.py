@@ -7,7 +7,7 @@ from authz.decision import Stage, Verdict
 from authz.secrecy import MASK
 from mesh.replaying.reading import Defaults, NoRecordError, Reading
 from mesh.replaying.record import Lacking, Record, Recorded
-from mesh.replaying.stream import Stream
+from mesh.replaying.stream import Pieces
 from parser.logged_request import parse_logged_request
 from parser.request import RequestError
 
@@ -20,9 +20,11 @@ _BESIDE = ("time", "duration_us", "shadow")
 _REQUEST = frozenset({"workload", "destination", "source", "connection", "request", "jwt"})
 
 
-def read_decisions(stream: Stream, reading: Reading, defaults: Defaults) -> Iterator[Record]:
-    """The records of a decision log. Lines that say the same give the same record."""
-    known: dict[bytes, Record] = {}
+def read_decisions(
+    stream: Pieces, reading: Reading, defaults: Defaults, known: dict[bytes, Record] | None = None
+) -> Iterator[Record]:
+    """The records of a decision log. Lines that say the same give the same record; `known` are those of other parts of the log."""
+    known = {} if known is None else known
     same = _LINE.fullmatch
     for lines in reading.batches(stream):
         for line in lines:
