@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import orjson
 
-from mesh.replaying.decisions import read_decisions
+from mesh.replaying.decisions import LogLines, read_decisions
 from mesh.replaying.envoy import Entries, read_access_log
 from mesh.replaying.har import IS_HAR, read_har
 from mesh.replaying.kind import Kind
@@ -79,7 +79,7 @@ class Log:
         """What reads parts of it apart from each other; none where it is not of lines, or takes a reader of its own."""
         match self.kind:
             case Kind.DECISIONS:
-                return partial(read_decisions, defaults=self._defaults, known={})
+                return partial(read_decisions, known=LogLines(self._defaults))
             case Kind.ENVOY:
                 return partial(read_access_log, entries=Entries(self._defaults))
             case _:
@@ -92,7 +92,7 @@ class Log:
     def _reading(self, reader: QuestionReader | None) -> Iterator[Record]:
         match self.kind:
             case Kind.DECISIONS:
-                return read_decisions(self._stream, self.reading, self._defaults)
+                return read_decisions(self._stream, self.reading, LogLines(self._defaults))
             case Kind.ENVOY:
                 return read_access_log(self._stream, self.reading, Entries(self._defaults))
             case Kind.HAR:

@@ -15,9 +15,12 @@ from authz.model import Action, Condition, Operation, Policy, Rule
 from authz.workload import Workload
 from mesh.deciding import Offline
 from mesh.replaying import comparing, replay, stream
+from mesh.replaying.decisions import LogLines, read_decisions
 from mesh.replaying.kind import Kind
 from mesh.replaying.log import LineReader, Log
 from mesh.replaying.masking import Masking
+from mesh.replaying.reading import NO_DEFAULTS, Reading
+from mesh.replaying.record import Record
 from mesh.replaying.replay import Replay, Replayed
 from mesh.replaying.stream import Piece, Stream, whole_lines
 from mesh.replaying.version import Version
@@ -35,9 +38,7 @@ POLICIES = (
 )  # fmt: skip
 VERSION = Version(Snapshot(policies=POLICIES, workloads=WORKLOADS, config=MeshConfig(), revision="r"), Offline(at=0.0))
 OTHERS = Policy(namespace="shop", name="others", rules=(Rule(operations=(Operation(paths=("/other/*", "/b")),)),))
-BEFORE = Version(
-    Snapshot(policies=(OTHERS,), workloads=WORKLOADS, config=MeshConfig(), revision="b"), Offline(at=0.0)
-)
+BEFORE = Version(Snapshot(policies=(OTHERS,), workloads=WORKLOADS, config=MeshConfig(), revision="b"), Offline(at=0.0))
 
 
 class Whole(Log):
@@ -167,3 +168,51 @@ def test_no_more_of_an_endless_line_is_held_than_tells_that_it_is_one(monkeypatc
     (piece, last) = whole_lines(Stream(io.BytesIO(b"x" * 100_000 + b"\nnext")))
     assert len(piece.data) <= 2500 + 2 * 2048
     assert last == Piece(1, b"next")
+
+
+DECIDED = b'{"verdict":"DENY","status":403,"rule":1,"policy":"a/b","dry_run":{"deny":null,"allow":null}}'
+REQUESTS = st.sampled_from(
+    [
+        b'"workload":"shop/api","request":{"method":"GET","path":"/a","host":"h"}',
+        b'"workload":"shop/api","request":{"method":"GET","path":"/a","host":"h"},"jwt":{"claims":{"x":"y"',
+        b'"workload":"shop/api","request":{"method":"GET","path":"/a,\\"decision\\":","host":"h"}',
+        b'"workload":"shop/api","request":{"method":"GET","path":"/a',
+        b'"workload":"shop/api","decision":{"verdict":"ALLOW"},"request":{"method":"GET","path":"/a","host":"h"}',
+        b'"workload":"shop/api"},"request":{"method":"GET","path":"/a","host":"h"}',
+        b'"duration_us":4,"source":{"ip":"10.0.0.1"}',
+        b'"shadow":{}',
+        b"",
+    ]
+)
+DECISIONS = st.sampled_from([DECIDED, DECIDED.replace(b"DENY", b"ALLOW"), DECIDED + b"}", DECIDED[:-1], b"null", b'{"verdict":1}', DECIDED + b"}}", b""])  # fmt: skip
+LINES = st.builds(
+    lambda request, decision: (
+        b'{"time":"2026-01-01T00:00:00.000+00:00"'
+        + (b"," + request if request else b"")
+        + (b',"decision":' + decision if decision else b"")
+        + b',"duration_us":1.5}'
+    ),
+    REQUESTS,
+    DECISIONS,
+)
+
+
+def read_by(reader: LogLines, line: bytes) -> object:
+    reading = Reading("log")
+    records = list(read_decisions(Piece(0, line + b"\n"), reading, reader))
+    return records, reading.bad, reading.problems, reading.without_request, reading.cut
+
+
+@given(st.lists(LINES, max_size=12))
+def test_what_was_decided_in_earlier_lines_changes_no_later_one(written: list[bytes]) -> None:
+    seen = LogLines(NO_DEFAULTS)
+    seen.known = Forgetful()
+    for line in written:
+        assert read_by(seen, line) == read_by(LogLines(NO_DEFAULTS), line)
+
+
+class Forgetful(dict[bytes, Record]):
+    """So that only decisions are known from earlier lines."""
+
+    def __setitem__(self, said: bytes, record: Record) -> None:
+        pass
