@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from authz.mesh_config import ISTIOD_SWITCHES
 from mesh.budget import DEFAULT_BUDGET
 
-__all__ = ["REQUEST_HELP", "add_jobs_argument", "add_manifest_arguments", "add_offline_arguments"]
+__all__ = ["REQUEST_HELP", "add_jobs_argument", "add_manifest_arguments", "add_offline_arguments", "count"]
 
 REQUEST_HELP = "a request document, YAML or JSON; - for standard input"
 """What `--request` takes."""
@@ -34,7 +34,7 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         metavar="VALUES",
-        type=_count,
+        type=count,
         default=DEFAULT_BUDGET,
         help="how many values the policies before all workloads may have, each counted for every set of workloads that it "
         "applies to; more are refused (default: %(default)s)",
@@ -42,7 +42,8 @@ def add_manifest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="show warnings, and what was skipped")
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number from 1 on, as the type of an argument."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
@@ -104,4 +105,4 @@ def _time(text: str) -> float:
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     """`--jobs`, none where it is not given."""
-    parser.add_argument("--jobs", metavar="N", type=_count, help="how many processes (default: as many as pay)")
+    parser.add_argument("--jobs", metavar="N", type=count, help="how many processes (default: as many as pay)")
