@@ -9,6 +9,7 @@ from typing import Self
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
 
+import authn.jwk_reading  # noqa: F401  # a server has it at hand before it is asked
 from authn.egress import Egress
 from authn.errors import KeysUnavailableError
 from authn.jwk import JwkSet

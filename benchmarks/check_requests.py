@@ -8,9 +8,7 @@ machine's speed drifts; and seconds are the processor's, for what else runs has 
 
 import json
 import random
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,9 +18,9 @@ from pathlib import Path
 from authz.model import Operation, Policy, Source
 from benchmarks.row import Better, Row
 from benchmarks.rules import mixed_policies, mixed_request
+from benchmarks.whole import MESHWARD, seconds
 from parser.ward_printer import print_ward
 
-ROOT = Path(__file__).parents[1]
 RULES = 10_000
 REQUESTS = 100_000
 ROUNDS = 3
@@ -48,7 +46,7 @@ def measure() -> dict[str, object]:
     """Seconds of each round, requests a second by the medians, and the medians of the ratios to the floor."""
     with tempfile.TemporaryDirectory() as directory:
         mesh, many, one = (Path(directory) / name for name in ("mesh", "many.jsonl", "one.jsonl"))
-        _write_mesh(mesh, mixed_policies(RULES))
+        write_mesh(mesh, mixed_policies(RULES))
         lines = list(_requests(random.Random(1)))
         many.write_text("".join(lines))
         one.write_text(lines[0])
@@ -71,12 +69,11 @@ class _Round:
     """Seconds of the processor that the command and the floor take, over many requests and over one."""
 
     def __init__(self, mesh: Path, many: Path, one: Path, output: str) -> None:
-        check = [sys.executable, "-P", "-c", "import sys; from cli.main import run; sys.exit(run())", "check"]
-        check += [str(mesh), "-o", output, "--requests"]
+        check = [*MESHWARD, "check", str(mesh), "-o", output, "--requests"]
         floor = [sys.executable, "-c", FLOOR]
-        self.whole, loading = _seconds([*check, str(many)]), _seconds([*check, str(one)])
+        self.whole, loading = (seconds([*check, str(file)]).processor for file in (many, one))
         self.deciding = self.whole - loading
-        self.floor = _seconds([*floor, str(many)]) - _seconds([*floor, str(one)])
+        self.floor = seconds([*floor, str(many)]).processor - seconds([*floor, str(one)]).processor
 
 
 def _summary(rounds: list[_Round]) -> dict[str, object]:
@@ -90,7 +87,8 @@ def _summary(rounds: list[_Round]) -> dict[str, object]:
     }
 
 
-def _write_mesh(directory: Path, policies: tuple[Policy, ...]) -> None:
+def write_mesh(directory: Path, policies: tuple[Policy, ...]) -> None:
+    """Make the directory of one workload with these policies, a file each."""
     directory.mkdir()
     (directory / "pod.json").write_text(json.dumps(POD))
     for policy in policies:
@@ -132,10 +130,3 @@ def _requests(source: random.Random) -> Iterator[str]:
             "jwt": {"claims": request.claims},
         }
         yield json.dumps(document) + "\n"
-
-
-def _seconds(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603  # ours
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics
+from cli.diagnostics import print_diagnostics
 from cli.rewriting import replace_file
 from mesh.files import STDIN, read_manifests
 from parser.diagnostics import PolicySyntaxError

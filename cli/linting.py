@@ -3,23 +3,20 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import metadata, version
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
-from authz.findings.codes import CODES
 from cli.command import CommandError, ExitCode, UsageError
-from cli.manifests import print_skipped, store_of
+from cli.diagnostics import print_skipped
+from cli.manifests import store_of
 from cli.reports.github import write_github
-from cli.reports.junit import Case, Outcome, Suite, write_junit
-from cli.reports.sarif import Rule, write_sarif
 from cli.rewriting import replace_file
 from mesh.directory import Examined
 from mesh.files import STDIN, display_name
 from mesh.linting import Linted, lint
-from parser.diagnostics import Diagnostic, Severity, render, to_data
+from parser.diagnostics import render, to_data
 from parser.edits import Edit
 from parser.fixing import fixed
 
@@ -69,9 +66,13 @@ def _written(arguments: argparse.Namespace, examined: Examined, linted: Linted, 
         case "json":
             return _as_json(examined, linted, verdict=verdict)
         case "sarif":
-            return write_sarif(linted.diagnostics, _rules(), version=version("meshward"))
+            from cli.reports.findings import sarif_of_findings  # noqa: PLC0415  # paid for by who asks
+
+            return sarif_of_findings(linted)
         case "junit":
-            return write_junit(_suites(examined, linted, strict=arguments.strict), name="meshward lint")
+            from cli.reports.findings import junit_of_findings  # noqa: PLC0415  # paid for by who asks
+
+            return junit_of_findings(examined, linted, strict=arguments.strict)
         case "github":
             return write_github(linted.diagnostics)
         case _:
@@ -124,51 +125,6 @@ def _as_json(examined: Examined, linted: Linted, *, verdict: str) -> bytes:
         "diagnostics": [to_data(diagnostic) for diagnostic in linted.diagnostics],
     }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-
-
-# For other programs -------------------------------------------------------------------------------------------------------
-
-
-def _rules() -> Mapping[str, Rule]:
-    """What is known of the codes: those about meaning have a section each."""
-    page = _documentation()
-    return {
-        code.name: Rule(
-            summary=code.summary,
-            text=f"{code.summary} More about it is in docs/lint.md, under `{code.name}`.",
-            page=None if page is None else f"{page.rstrip('/')}/docs/lint.md#{code.name}",
-        )
-        for code in CODES.values()
-    }
-
-
-def _documentation() -> str | None:
-    """Where the pages in `docs` are to be read, if the package says so."""
-    urls = (entry.partition(", ") for entry in metadata("meshward").get_all("Project-URL") or ())
-    return next((url for label, _, url in urls if label == "Documentation"), None)
-
-
-def _suites(examined: Examined, linted: Linted, *, strict: bool) -> Iterator[Suite]:
-    """A suite for each file: a case for all that is found in it, or one that passes."""
-    by_file: dict[str, list[Diagnostic]] = defaultdict(list)
-    for diagnostic in linted.diagnostics:
-        by_file[diagnostic.span.file].append(diagnostic)
-    for file in dict.fromkeys((*examined.texts, *by_file)):
-        found = by_file.get(file, [])
-        source = linted.sources.get(file)
-        cases = tuple(_case(each, source, strict=strict) for each in found)
-        yield Suite(file, cases or (Case(name=file, file=file),))
-
-
-def _case(diagnostic: Diagnostic, source: str | None, *, strict: bool) -> Case:
-    span = diagnostic.span
-    name = f"{diagnostic.code} {span.line}:{span.column}"
-    text = render(diagnostic, source)
-    if diagnostic.severity is Severity.WARNING and not strict:
-        return Case(name=name, file=span.file, line=span.line, output=text)
-    return Case(
-        name=name, file=span.file, line=span.line, failure=Outcome(diagnostic.message, text, diagnostic.severity.value)
-    )
 
 
 # Mending ------------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from cli.commands import (
     show,
     test,
 )
-from cli.manifests import print_diagnostics
+from cli.diagnostics import print_diagnostics
 from mesh.errors import InvalidManifestsError, PolicyStoreError, UnknownWorkloadError
 
 __all__ = ["COMMANDS", "main", "run", "whole_parser"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics
+from cli.diagnostics import print_diagnostics
 from cli.reports.proofs import WRITERS, Report
 from mesh.errors import InvalidManifestsError
 from mesh.files import PROOFS, read_file

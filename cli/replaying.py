@@ -4,27 +4,31 @@ import argparse
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics, print_loaded, store_of
+from cli.diagnostics import print_diagnostics
+from cli.manifests import print_loaded, store_of
 from cli.reports.replay import REPORTS, Run
 from cli.requests import offline_of
 from extauthz.recorded import RecordedQuestions
 from mesh.files import STDIN, display_name
-from mesh.replaying.comparing import Replay
 from mesh.replaying.kind import Change, Kind
 from mesh.replaying.log import Log, RecordingError
 from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults, Reading
+from mesh.replaying.replay import Replay
 from mesh.replaying.version import Version
 
 __all__ = ["replay"]
 
 Tell = Callable[[int, int], None]
+_REDRAWN = 0.1
+"""Seconds; nobody reads faster."""
 
 
 def replay(arguments: argparse.Namespace) -> ExitCode:
@@ -103,7 +107,7 @@ def _take(replaying: Replay, name: str, arguments: argparse.Namespace) -> Readin
             raise UsageError(str(error), help=error.help) from error
         try:
             with _progress(file, name) as tell:
-                replaying.take(log, on_progress=tell)
+                replaying.take(log, on_progress=tell, jobs=arguments.jobs or os.cpu_count() or 1)
         except OSError as error:
             raise UsageError(f"cannot read {name}: {error.strerror}") from error
         return log.reading
@@ -139,7 +143,17 @@ def _progress(file: BinaryIO, name: str) -> Iterator[Tell]:
         TextColumn("{task.fields[records]:,} records"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Without a thread that draws it: processes that are forked meanwhile would inherit what that one holds.
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         # The folders would leave no room for the figures.
         task = bar.add_task(Path(display_name(name)).name, total=size or None, records=0)
-        yield lambda records, position: bar.update(task, completed=position, records=records)
+        drawn = 0.0
+
+        def tell(records: int, position: int) -> None:
+            nonlocal drawn
+            bar.update(task, completed=position, records=records)
+            if (now := time.monotonic()) - drawn > _REDRAWN:
+                drawn = now
+                bar.refresh()
+
+        yield tell

@@ -11,7 +11,8 @@ import uvloop
 
 from cli.answering import Answering, Versions, decision_log
 from cli.command import ExitCode
-from cli.manifests import print_diagnostics, print_skipped, store_of
+from cli.diagnostics import print_diagnostics, print_skipped
+from cli.manifests import store_of
 from cli.monitoring import monitoring
 from cli.workers import Workers, addresses
 from extauthz.decision_log import DecisionLog

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cli.command import ExitCode, UsageError
-from cli.manifests import print_diagnostics
+from cli.diagnostics import print_diagnostics
 from cli.reports.coverage import coverage_as_json, pages_of_coverage
 from cli.reports.tests import WRITERS, Report
 from cli.watching import keep_running

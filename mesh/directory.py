@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from authz.mesh_config import MeshConfig
+from mesh.budget import DEFAULT_BUDGET
 from mesh.errors import BudgetError, InvalidManifestsError
 from mesh.files import File, ManifestFiles, display_name, read_file
-from mesh.guards import DEFAULT_BUDGET
 from mesh.snapshot import Snapshot
 from parser.contents import Contents, place, read_contents
 from parser.cross_checks import MeshChecks

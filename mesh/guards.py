@@ -17,11 +17,7 @@ from mesh.errors import BudgetError
 from mesh.registry import Registry
 from parser.difference import differing
 
-__all__ = ["DEFAULT_BUDGET", "Guard", "Guards"]
-
-DEFAULT_BUDGET = 2_000_000
-"""How many values all trees may have together, a policy's once for each tree that it is in: some twenty times what ten thousand
-policies say. Compiled, a value takes 0.2 to 1 kB."""
+__all__ = ["Guard", "Guards"]
 
 _SPELLED_OUT_LIMIT = 1024
 _TOKENS = "request.auth."

@@ -4,12 +4,8 @@ import argparse
 import os
 import sys
 
-import orjson
-
+from cli.arguments import REQUEST_HELP, add_manifest_arguments, add_offline_arguments
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments, print_loaded, store_of
-from cli.requests import REQUEST_HELP, add_offline_arguments, offline_of, read_request
-from mesh.files import STDIN
 
 __all__ = ["COMMAND"]
 
@@ -26,8 +22,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
     # No other verb pays for what this one needs.
+    import orjson  # noqa: PLC0415
+
     from cli.explaining import document_of_explained, text_of_explained  # noqa: PLC0415
+    from cli.manifests import print_loaded, store_of  # noqa: PLC0415
+    from cli.requests import offline_of, read_request  # noqa: PLC0415
     from mesh.explaining import explain_as_sent, explain_document  # noqa: PLC0415
+    from mesh.files import STDIN  # noqa: PLC0415
 
     if [arguments.request, arguments.mesh, *arguments.paths].count(STDIN) > 1:
         raise UsageError("standard input can be only one of the manifests, the mesh configuration and the request")

@@ -2,8 +2,8 @@
 
 import argparse
 
+from cli.arguments import add_manifest_arguments
 from cli.command import Command, ExitCode
-from cli.manifests import add_manifest_arguments
 
 __all__ = ["COMMAND"]
 

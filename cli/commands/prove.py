@@ -2,6 +2,7 @@
 
 import argparse
 
+from cli.arguments import count
 from cli.command import Command, ExitCode
 
 __all__ = ["COMMAND"]
@@ -25,13 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="ID", action="append", default=[], help="only the invariant of this id (may be repeated)"
     )
-    parser.add_argument("--jobs", metavar="N", type=_jobs, default=1, help="how many processes (default: %(default)s)")
-
-
-def _jobs(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
+    parser.add_argument("--jobs", metavar="N", type=count, default=1, help="how many processes (default: %(default)s)")
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:

@@ -3,9 +3,8 @@
 import argparse
 import re
 
+from cli.arguments import add_jobs_argument, add_manifest_arguments, add_offline_arguments
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments
-from cli.requests import add_offline_arguments
 from identity import IdentityError, SpiffeId
 from mesh.files import STDIN
 from mesh.replaying.kind import Change, Kind
@@ -63,6 +62,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--skip-bad", action="store_true", help="do not end with 3 where there is what is no record")
     add_offline_arguments(parser)
+    add_jobs_argument(parser)
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "markdown", "github"), default="text", help="default: %(default)s"
     )

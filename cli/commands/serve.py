@@ -5,8 +5,8 @@ import signal
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from cli.arguments import add_manifest_arguments
 from cli.command import Command, ExitCode, UsageError
-from cli.manifests import add_manifest_arguments
 from extauthz.token_mode import TokenMode
 from mesh.files import STDIN
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from cli.arguments import add_jobs_argument
 from cli.command import Command, ExitCode
 
 __all__ = ["COMMAND"]
@@ -33,14 +34,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coverage-json", metavar="FILE", help="write that as JSON; - for standard output")
     parser.add_argument("--coverage-html", metavar="DIR", help="write the policies as pages that show it")
     parser.add_argument("--watch", action="store_true", help="run again whenever a file changes, until interrupted")
-    parser.add_argument("--jobs", metavar="N", type=_jobs, help="how many processes (default: as many as pay)")
+    add_jobs_argument(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="name the cases that pass, too")
-
-
-def _jobs(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:

@@ -22,7 +22,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case. It passed if there is neither `failure`, `error` nor `skipped`; `output` is what there is to say all the same."""
+    """One case. It has at most one of `failure`, `error` and `skipped`, and passed if it has none; `output` is what there is to say all the same."""
 
     name: str
     file: str | None = None
@@ -51,10 +51,15 @@ def write_junit(suites: Iterable[Suite], *, name: str) -> bytes:
         element.extend([_case(case, suite) for case in suite.cases])
         report.append(element)
     report.update_statistics()
+    # The library adds seconds up, and a sum of such fractions is none that has as few digits.
+    for summed in (report, *report):
+        summed.time = round(summed.time, _DIGITS)
     written: bytes = report.tostring()
     return _DECLARATION + written + b"\n"
 
 
+_DIGITS = 3
+"""Of a second: servers read no more, and a shorter time would be written with an exponent."""
 _DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
 
@@ -66,7 +71,7 @@ class _PlacedCase(TestCase):
 
 
 def _case(case: Case, suite: Suite) -> TestCase:
-    element = _PlacedCase(visible(case.name), classname=visible(suite.name), time=case.seconds)
+    element = _PlacedCase(visible(case.name), classname=visible(suite.name), time=round(case.seconds, _DIGITS))
     if case.file is not None:
         element.file = visible(case.file)
     if case.line is not None:

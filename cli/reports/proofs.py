@@ -220,11 +220,11 @@ def _remedy(result: Result) -> str:
 _RULES = {
     "invariant-broken": sarif.Rule(
         summary="An invariant does not hold.",
-        text="There is a request for which what the file claims is not so. `docs/prove.md` says how it is read.",
+        text="There is a request for which what the file claims is not so. docs/prove.md says how it is read.",
     ),
     "invariant-vacuous": sarif.Rule(
         summary="An invariant is about no request.",
-        text="What it selects matches nothing, so it would hold whatever the policies say.",
+        text="What it selects matches nothing, so it would hold whatever the policies say. docs/prove.md says what to do.",
     ),
 }
 

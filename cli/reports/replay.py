@@ -7,9 +7,9 @@ import orjson
 
 from authz.span import Span
 from cli.reports.github import write_github
-from mesh.replaying.comparing import Group, Replayed
 from mesh.replaying.kind import Change
 from mesh.replaying.reading import Reading
+from mesh.replaying.replay import Group, Replayed
 from mesh.replaying.version import Cause
 from parser.diagnostics import Diagnostic, Severity, to_data
 from parser.excerpt import visible

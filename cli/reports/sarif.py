@@ -19,10 +19,10 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What a code stands for: a sentence about it, more about it in Markdown, and the address of its page where it has one."""
+    """What a code stands for: a sentence about it where there is one, what leads to more in Markdown, and the address of its page where it has one."""
 
-    summary: str
     text: str
+    summary: str | None = None
     page: str | None = None
 
 
@@ -57,7 +57,7 @@ def _rule(code: str, rule: Rule | None) -> dict[str, object]:
         return {"id": code}
     return {
         "id": code,
-        "shortDescription": {"text": rule.summary},
+        **({} if rule.summary is None else {"shortDescription": {"text": rule.summary}}),
         "help": {"text": rule.text, "markdown": rule.text},
         **({} if rule.page is None else {"helpUri": rule.page}),
     }

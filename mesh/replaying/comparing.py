@@ -1,8 +1,8 @@
-"""Comparing: decides recorded requests again, and counts and groups what comes out otherwise."""
+"""Comparing: decides recorded requests again, and counts and groups what comes out otherwise, part by part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from authz.attributes import Attributes, Protocol
@@ -10,8 +10,8 @@ from authz.decision import Decision, Match, Verdict
 from mesh.deciding import destination_of
 from mesh.errors import UnknownWorkloadError
 from mesh.replaying.kind import Change, Kind
-from mesh.replaying.log import Log
 from mesh.replaying.masking import Masking
+from mesh.replaying.reading import Reading
 from mesh.replaying.record import Lacking, Record, Recorded
 from mesh.replaying.routes import generalised
 from mesh.replaying.samples import looked_at, sample
@@ -19,14 +19,17 @@ from mesh.replaying.version import Cause, Version
 from mesh.snapshot import Guard
 from parser.request import RequestDocument
 
-__all__ = ["Group", "Key", "Replay", "Replayed"]
+__all__ = ["ANY", "MOST_GROUPS", "Comparing", "Found", "Key", "Part"]
+
+ANY = "…"
+"""Stands for what is not known, and for what there is too much of."""
+
+MOST_GROUPS = 10_000
+"""So many groups are kept apart."""
 
 _KEPT = 16_384
 """Records that are known by themselves: what readers give again, because it came again, is not decided again."""
-_MOST_GROUPS = 10_000
-_TOLD_EVERY = 1024
 _PLAINTEXT = "(plaintext)"
-_ANY = "…"
 
 
 class Key(NamedTuple):
@@ -41,95 +44,100 @@ class Key(NamedTuple):
     lacking: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A group as far as one part of a log has it. `looked_at` are headers that the policies before its workload look at, where a log may lack them."""
+
+    key: Key
+    count: int
+    place: str
+    sample: dict[str, object]
+    looked_at: frozenset[str]
+
+
+class Part(NamedTuple):
+    """What came of some records that follow each other: how many they are, and what a `Group` is made of, in the order in which they came.
+
+    `headers` are those that a policy looks at and a record had.
+    """
+
+    records: int
+    unchanged: int
+    without_verdict: int
+    found: tuple[Found, ...]
+    headers: frozenset[str]
+
+
 @dataclass(slots=True)
 class _Count:
     count: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
-class Group(_Count):
-    """Requests alike whose decisions differ alike: how many, where the first is, and it as a request document."""
-
+class _Group(_Count):
     key: Key
     place: str
-    sample: dict[str, object] = field(repr=False)
+    sample: dict[str, object]
+    looked_at: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
-    """What came of a replay. `groups` are the largest first, those that are newly denied before those newly allowed.
+class Comparing:
+    """Decides records of one log, counts what comes out otherwise, and says so part by part.
 
-    `without_verdict` are records that nothing could be compared with. `unlogged` are keys that the policies before requests that
-    differ look at, and that no record had: either no request did, or they were not written down.
+    What it remembers of earlier records saves deciding them again, and makes no other difference.
     """
 
-    unchanged: int
-    without_verdict: int
-    groups: tuple[Group, ...]
-    unlogged: tuple[str, ...]
-
-    def count(self, change: Change) -> int:
-        """How many requests changed so."""
-        return sum(group.count for group in self.groups if group.key.change is change)
-
-    @property
-    def compared(self) -> int:
-        """How many requests were compared."""
-        return self.unchanged + sum(group.count for group in self.groups)
-
-
-class Replay:
-    """Decides records by `version`, compares with what was recorded or with how the version `against` decides, and groups.
-
-    Nothing of a request is kept that was not masked before, and no more than a bounded number of groups.
-    """
-
-    def __init__(self, version: Version, *, masking: Masking, against: Version | None = None) -> None:
+    def __init__(
+        self, version: Version, against: Version | None, masking: Masking, kind: Kind, headers: frozenset[str]
+    ) -> None:
+        """`headers` are those of which it is to be said whether a record had them."""
         self._version = version
         self._against = against
         self._masking = masking
+        self._kind = kind
+        self._headers = headers
+        self._seen: set[str] = set()
+        self._records = 0
         self._unchanged = _Count()
         self._without_verdict = _Count()
-        self._groups: dict[Key, Group] = {}
-        self._looked_at: set[str] = set()
-        trees = (
-            tree for each in (version, against) if each is not None for tree in each.snapshot.guards.trees.values()
-        )
-        self._unseen = {name for tree in trees for name in tree.headers}
+        self._groups: dict[Key, _Group] = {}
+        self._known: dict[int, tuple[Record, _Count]] = {}
 
-    def take(self, log: Log, *, on_progress: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Replay all records of `log`. `on_progress` hears, again and again, how many of them and of the file's bytes were read."""
-        known: dict[int, tuple[Record, _Count]] = {}
-        count = 0
-        for record in log:
-            count += 1
-            if not count % _TOLD_EVERY:
-                on_progress(count, log.position)
-            before = known.get(id(record))
-            if before is not None:
-                before[1].count += 1
-                continue
-            counted = self._compare(record, log)
-            counted.count += 1
-            if len(known) < _KEPT:
-                known[id(record)] = record, counted
-        on_progress(count, log.position)
+    def count(self, record: Record, reading: Reading) -> None:
+        """Decide one record, which `reading` has just come to."""
+        self._records += 1
+        known = self._known.get(id(record))
+        if known is not None:
+            known[1].count += 1
+            return
+        counted = self._compared(record, reading)
+        counted.count += 1
+        if len(self._known) < _KEPT:
+            self._known[id(record)] = record, counted
 
-    def outcome(self) -> Replayed:
-        """What came of all that was taken."""
-        order = list(Change)
-        groups = sorted(self._groups.values(), key=lambda group: (order.index(group.key.change), -group.count))
-        unlogged = [f"request.headers[{name}]" for name in sorted(self._looked_at & self._unseen)]
-        return Replayed(
+    def part(self) -> Part:
+        """What came of the records since it was asked last."""
+        groups = [group for group in self._groups.values() if group.count]
+        part = Part(
+            records=self._records,
             unchanged=self._unchanged.count,
             without_verdict=self._without_verdict.count,
-            groups=tuple(groups),
-            unlogged=tuple(unlogged),
+            found=tuple([Found(each.key, each.count, each.place, each.sample, each.looked_at) for each in groups]),
+            headers=frozenset(self._seen),
         )
+        self._records = self._unchanged.count = self._without_verdict.count = 0
+        self._seen.clear()
+        for group in groups:
+            group.count = 0
+        if len(self._groups) > MOST_GROUPS:
+            # Whoever adds the parts up has them, or needs them no more.
+            self._groups.clear()
+            self._known.clear()
+        return part
 
-    def _compare(self, record: Record, log: Log) -> _Count:
-        if self._unseen:
-            self._unseen.difference_update(record.document.attributes.headers)
+    def _compared(self, record: Record, reading: Reading) -> _Count:
+        if self._headers:
+            self._seen.update(self._headers.intersection(record.document.attributes.headers))
         decision, way = self._version.decide(record)
         other: Decision | Recorded
         if self._against is not None:
@@ -140,11 +148,11 @@ class Replay:
             return self._without_verdict
         if other.verdict is decision.verdict:
             return self._unchanged
-        return self._group(record, way, decision, other, log)
+        return self._group(record, way, decision, other, reading)
 
     def _group(
-        self, record: Record, way: Attributes, decision: Decision, other: Decision | Recorded, log: Log
-    ) -> Group:
+        self, record: Record, way: Attributes, decision: Decision, other: Decision | Recorded, reading: Reading
+    ) -> _Group:
         """The group of a request that is decided otherwise now."""
         guards = list(self._guards(record))
         lacking = sorted({key for guard in guards for key in (record.lacking or _NOTHING).among(guard)})
@@ -165,17 +173,11 @@ class Replay:
             lacking=tuple(lacking),
         )
         group = self._groups.get(key)
-        if group is None and len(self._groups) >= _MOST_GROUPS:
-            key = key._replace(
-                workload=_ANY, caller=_ANY, route=_ANY, now=Cause(decision.verdict), before=Cause(other.verdict)
-            )
-            group = self._groups.get(key)
         if group is None:
             wanted = looked_at(guards)
-            if log.kind is Kind.DECISIONS:
-                self._looked_at.update(wanted.headers)
             document = sample(record.document.destination, seen, wanted=wanted, masking=self._masking)
-            group = self._groups[key] = Group(key=key, place=log.reading.place, sample=document)
+            headers = wanted.headers if self._kind is Kind.DECISIONS else frozenset()
+            group = self._groups[key] = _Group(key=key, place=reading.place, sample=document, looked_at=headers)
         return group
 
     def _guards(self, record: Record) -> Iterator[Guard]:
@@ -193,7 +195,7 @@ class Replay:
                 with suppress(UnknownWorkloadError):
                     found = destination_of(version.snapshot, document)
                     return found.id if found.name else found.namespace
-        return destination.workload or destination.principal or destination.address or _ANY
+        return destination.workload or destination.principal or destination.address or ANY
 
     def _route(self, seen: Attributes, *rules: tuple[Version, Match | None]) -> str:
         """What is asked for, in the words of the rule that matches it now, or of the one that did before, else generalised."""

@@ -16,10 +16,10 @@ from authz.workload import ProxyKind
 from mesh.replaying.decisions import recorded_in
 from mesh.replaying.reading import Defaults, NoRecordError, Reading
 from mesh.replaying.record import Lacking, Record, Recorded
-from mesh.replaying.stream import Stream
+from mesh.replaying.stream import Pieces
 from parser.request import Destination, RequestDocument
 
-__all__ = ["NAMES", "read_access_log"]
+__all__ = ["NAMES", "Entries", "read_access_log"]
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "workload": ("workload",),
@@ -92,9 +92,8 @@ class _Facts(NamedTuple):
     reason: object
 
 
-def read_access_log(stream: Stream, reading: Reading, defaults: Defaults) -> Iterator[Record]:
+def read_access_log(stream: Pieces, reading: Reading, entries: "Entries") -> Iterator[Record]:
     """The records of an access log. Entries that say the same give the same record."""
-    entries = _Entries(defaults)
     for lines in reading.batches(stream):
         for line in lines:
             reading.line += 1
@@ -108,7 +107,7 @@ def read_access_log(stream: Stream, reading: Reading, defaults: Defaults) -> Ite
                 yield record
 
 
-class _Entries:
+class Entries:
     """Reads entries, of which there are many with the same keys, and often the same values."""
 
     def __init__(self, defaults: Defaults) -> None:

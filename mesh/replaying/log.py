@@ -1,22 +1,26 @@
 """Log: a recording of any kind, from its file to its records."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
-from mesh.replaying.decisions import read_decisions
-from mesh.replaying.envoy import read_access_log
+from mesh.replaying.decisions import LogLines, read_decisions
+from mesh.replaying.envoy import Entries, read_access_log
 from mesh.replaying.har import IS_HAR, read_har
 from mesh.replaying.kind import Kind
 from mesh.replaying.questions import QuestionReader, read_question_lines, read_questions
 from mesh.replaying.reading import NO_DEFAULTS, Defaults, Reading
 from mesh.replaying.record import Record
-from mesh.replaying.stream import Stream
+from mesh.replaying.stream import Piece, Pieces, Stream, whole_lines
 
-__all__ = ["Log", "RecordingError", "recording"]
+__all__ = ["LineReader", "Log", "RecordingError", "recording"]
+
+LineReader = Callable[[Pieces, Reading], Iterator[Record]]
+"""Reads lines, and remembers those that say the same from one call to the next."""
 
 _LOOKED_AT = 64
 """Lines at the beginning: other programs write into the same stream."""
@@ -71,12 +75,26 @@ class Log:
         """The records in order. Where one is that was just given, `reading` knows."""
         return self._records
 
+    def line_reader(self) -> LineReader | None:
+        """What reads parts of it apart from each other; none where it is not of lines, or takes a reader of its own."""
+        match self.kind:
+            case Kind.DECISIONS:
+                return partial(read_decisions, known=LogLines(self._defaults))
+            case Kind.ENVOY:
+                return partial(read_access_log, entries=Entries(self._defaults))
+            case _:
+                return None
+
+    def pieces(self) -> Iterator[Piece]:
+        """All of it in parts, for a `line_reader`; to be asked for instead of the records."""
+        return whole_lines(self._stream)
+
     def _reading(self, reader: QuestionReader | None) -> Iterator[Record]:
         match self.kind:
             case Kind.DECISIONS:
-                return read_decisions(self._stream, self.reading, self._defaults)
+                return read_decisions(self._stream, self.reading, LogLines(self._defaults))
             case Kind.ENVOY:
-                return read_access_log(self._stream, self.reading, self._defaults)
+                return read_access_log(self._stream, self.reading, Entries(self._defaults))
             case Kind.HAR:
                 return read_har(self._stream, self.reading, self._defaults)
             case Kind.CHECK_JSON | Kind.CHECK:

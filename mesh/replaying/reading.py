@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from authz.span import Span
-from mesh.replaying.stream import OVERLONG, BrokenStreamError, Lines, Stream
+from mesh.replaying.stream import OVERLONG, BrokenStreamError, Lines, Pieces
 from parser.diagnostics import Diagnostic
 from parser.request import RequestError
 
@@ -52,10 +52,11 @@ NO_DEFAULTS = Defaults()
 class Reading:
     """How far a recording has been read, and what in it was no record. `name` is its file's, for messages."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, line: int = 0) -> None:
+        """`line` is how many lines have been read elsewhere."""
         # A name need not be text, and JSON holds nothing else.
         self.name = name.encode(errors="replace").decode()
-        self.line = 0
+        self.line = line
         """The number of the line, or of the record where there are no lines, that was read last."""
         self.column = 1
         self.without_request = 0
@@ -73,7 +74,7 @@ class Reading:
         """Where the record is that was read last."""
         return f"{self.name}:{self.line}" if self.column == 1 else f"{self.name}:{self.line}:{self.column}"
 
-    def batches(self, stream: Stream) -> Iterator[list[bytes]]:
+    def batches(self, stream: Pieces) -> Iterator[list[bytes]]:
         """The lines of `stream`, many at a time. If it breaks off, that is noted, and they end."""
         lines = self._lines = Lines(stream)
         try:
@@ -103,6 +104,18 @@ class Reading:
     def cut_off(self, message: str, *, column: int = 1) -> None:
         """The recording ends here, too early."""
         self.cut = self._diagnostic("cut-off", message, column, "what came before that was replayed")
+
+    def add(self, later: "Reading") -> None:
+        """Take what was found out elsewhere about what comes next."""
+        self.line, self.column = later.line, later.column
+        self.without_request += later.without_request
+        self.bad += later.bad
+        self.problems += later.problems[: _NAMED - len(self.problems)]
+        self.cut = later.cut
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but the lines, which have been read."""
+        return vars(self) | {"_lines": None}
 
     def _diagnostic(self, code: str, message: str, column: int, help: str | None) -> Diagnostic:  # noqa: A002  # its word
         span = Span(self.name, max(self.line, 1), column, max(self.line, 1), column)

@@ -2,9 +2,9 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
-__all__ = ["LONGEST", "OVERLONG", "BrokenStreamError", "Lines", "Stream"]
+__all__ = ["LONGEST", "OVERLONG", "BrokenStreamError", "Lines", "Piece", "Pieces", "Stream", "whole_lines"]
 
 LONGEST = 4 * 1024 * 1024
 """Bytes of one record. Envoy's largest request is far smaller; what is larger is read over and not kept."""
@@ -19,6 +19,18 @@ _AUTOMATIC = 16 + zlib.MAX_WBITS
 
 class BrokenStreamError(Exception):
     """The bytes end in the middle, or are damaged from here on; `str()` says how."""
+
+
+class Pieces(Protocol):
+    """Bytes that come piece by piece, once."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """All that was not read yet.
+
+        Raises:
+            BrokenStreamError: They end too early. All pieces before that were good.
+        """
+        ...
 
 
 class Stream:
@@ -96,7 +108,7 @@ def _broken(error: BrokenStreamError) -> Iterator[bytes]:
 class Lines:
     """The lines of a stream, without their ends, many at a time."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Pieces) -> None:
         self._stream = stream
         self.open = False
         """Whether the lines that came last are one that has no end: it may be whole, or cut off."""
@@ -131,3 +143,48 @@ class Lines:
             yield [OVERLONG if overlong else rest]
         if broken is not None:
             raise broken
+
+
+class Piece(NamedTuple):
+    """Whole lines of a stream, to be read apart from all others. `before` is how many lines stand before them.
+
+    `broken` says of the last piece how the stream broke off, if it did.
+    """
+
+    before: int
+    data: bytes
+    broken: str | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes.
+
+        Raises:
+            BrokenStreamError: The stream broke off here.
+        """
+        if self.data:
+            yield self.data
+        if self.broken is not None:
+            raise BrokenStreamError(self.broken)
+
+
+def whole_lines(stream: Pieces) -> Iterator[Piece]:
+    """All of a stream, cut between lines. Of a line that is longer than a record can be there is enough to tell that it is."""
+    before, rest, pieces = 0, b"", stream.pieces()
+    broken = None
+    while True:
+        try:
+            found = next(pieces, b"")
+        except BrokenStreamError as error:
+            found, broken = b"", str(error)
+        if not found:
+            break
+        end = found.rfind(b"\n") + 1
+        if not end:
+            rest = (rest + found)[: LONGEST + 1]
+            continue
+        data = (rest + found[:end]) if rest else found[:end]
+        rest = found[end:]
+        yield Piece(before, data)
+        before += data.count(b"\n")
+    if rest or broken is not None:
+        yield Piece(before, rest, broken)

@@ -7,12 +7,12 @@ from pathlib import Path
 from mesh.answering import Answer
 from mesh.deciding import Offline, destination_of
 from mesh.errors import UnknownWorkloadError
-from mesh.replaying.comparing import Group, Replay, Replayed
 from mesh.replaying.kind import Change
-from mesh.replaying.log import Log, RecordingError
+from mesh.replaying.log import LineReader, Log, RecordingError
 from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults
 from mesh.replaying.record import Record
+from mesh.replaying.replay import Group, Replay, Replayed
 from mesh.replaying.version import Version
 from mesh.testing.suites import Suite
 from parser.policy_tests import LogCheck, PolicyTest
@@ -35,6 +35,10 @@ class Recorded(Log):
         if workload is not None:
             self._records = (record for record in self._records if _is_for(record, suite, workload))
         return self
+
+    def line_reader(self) -> LineReader | None:
+        """None: its records are chosen among those of the whole log."""
+        return None
 
 
 def _is_for(record: Record, suite: Suite, workload: str) -> bool:

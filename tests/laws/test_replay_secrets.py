@@ -16,11 +16,11 @@ from authz.workload import Workload
 from cli.reports.replay import REPORTS, Run
 from extauthz.recorded import RecordedQuestions
 from mesh.deciding import Offline
-from mesh.replaying.comparing import Replay
 from mesh.replaying.kind import Change, Kind
 from mesh.replaying.log import Log
 from mesh.replaying.masking import Masking
 from mesh.replaying.reading import Defaults
+from mesh.replaying.replay import Replay
 from mesh.replaying.version import Version
 from mesh.snapshot import Snapshot
 from parser.diagnostics import render

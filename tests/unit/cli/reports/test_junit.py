@@ -1,16 +1,22 @@
 """JUnit's XML, as its own library reads it again."""
 
+from dataclasses import replace
 from time import perf_counter
+from xml.etree import ElementTree as ET
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from cli.reports.junit import Case, Outcome, Suite, write_junit
+from tests.unit.cli.reports.schemas import JUnitSchema, junit_in
 
 
 def read(*suites: Suite) -> JUnitXml:
-    return JUnitXml.fromstring(write_junit(suites, name="meshward"))
+    written = write_junit(suites, name="meshward")
+    junit_in(written)
+    return JUnitXml.fromstring(written)
 
 
 def test_cases_keep_what_became_of_them() -> None:
@@ -42,10 +48,57 @@ def test_a_case_says_where_it_is_written_and_how_long_it_took() -> None:
     assert case.system_out == "seen"
 
 
-@given(st.text(), st.text(), st.text())
-def test_whatever_the_text_it_is_xml(name: str, message: str, output: str) -> None:
-    ((case,),) = read(Suite(name, (Case(name=name, failure=Outcome(message, message, message), output=output),)))
-    assert case.is_failure
+# Surrogates, too: a file's name need not be text.
+TEXTS = st.text(st.characters(exclude_categories=())) | st.sampled_from(
+    ["]]>", "\x00\x1b", "\ufffe\uffff", "\udcff", "x" * 10**5]
+)
+OUTCOMES = st.builds(Outcome, message=TEXTS, details=TEXTS, kind=TEXTS)
+CASES = st.builds(
+    Case,
+    name=TEXTS,
+    file=st.none() | TEXTS,
+    line=st.none() | st.integers(1, 10**9),
+    seconds=st.floats(0, 1e9),
+    output=TEXTS,
+)
+ENDED = st.one_of(
+    CASES,
+    st.builds(replace, CASES, failure=OUTCOMES),
+    st.builds(replace, CASES, error=OUTCOMES),
+    st.builds(replace, CASES, skipped=TEXTS),
+)
+SUITES = st.builds(Suite, TEXTS, st.lists(ENDED, max_size=4).map(tuple))
+
+
+@given(st.lists(SUITES, max_size=3))
+@example([Suite("s", (Case(name="c", seconds=1e-05),))])
+@example([Suite("s", (Case(name="c", seconds=0.1), Case(name="d", seconds=0.2)))])
+def test_whatever_there_is_to_say_the_report_is_one_of_the_schema(suites: list[Suite]) -> None:
+    root = junit_in(write_junit(suites, name="meshward"))
+    cases = [case for suite in suites for case in suite.cases]
+    assert root.get("tests") == str(len(cases))
+    assert root.get("failures") == str(sum(case.failure is not None for case in cases))
+    assert root.get("errors") == str(sum(case.error is not None for case in cases))
+    assert root.get("skipped") == str(sum(case.skipped is not None for case in cases))
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'time="0.25"', b'time="2.5e-01"'),
+        (b'tests="1"', b'tests="one"'),
+        (b'name="c" ', b""),
+        (b"<failure ", b"<failed "),
+        (b"</failure>", b"</failure><skipped message='s'/>"),
+    ],
+)
+def test_the_schema_refuses_what_is_no_report(was: bytes, becomes: bytes) -> None:
+    written = write_junit([Suite("s", (Case(name="c", seconds=0.25, failure=Outcome("f", "d")),))], name="n")
+    assert was in written
+    broken = written.replace(was, becomes).replace(
+        b"</failure>", b"</failed>" if b"<failed" in becomes else b"</failure>"
+    )
+    assert not JUnitSchema.is_valid(ET.fromstring(broken))  # noqa: S314  # our own
 
 
 def test_thousands_of_cases_are_written_at_once() -> None:

@@ -12,11 +12,11 @@ from authz.mesh_config import MeshConfig
 from authz.model import Action, Condition, Operation, Policy, Rule, Source
 from authz.workload import Workload
 from mesh.deciding import Offline, decide
-from mesh.replaying import comparing
-from mesh.replaying.comparing import Replay, Replayed
+from mesh.replaying import replay, stream
 from mesh.replaying.kind import Change
 from mesh.replaying.log import Log
 from mesh.replaying.masking import Masking
+from mesh.replaying.replay import Replay, Replayed
 from mesh.replaying.version import Version
 from mesh.snapshot import Snapshot
 from parser.request import parse_request
@@ -179,17 +179,18 @@ def test_requests_as_clients_send_them_are_normalized_first() -> None:
 
 
 def test_there_are_never_more_groups_than_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "_MOST_GROUPS", 3)
+    monkeypatch.setattr(replay, "MOST_GROUPS", 3)
     outcome = replayed([request(f"/{word}") for word in "abcdefgh"], version(NOTHING))
     assert [group.count for group in outcome.groups] == [5, 1, 1, 1]
     assert told(outcome)[0] == (Change.NEWLY_DENIED, "…", "…", "…", 5)
 
 
 def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "_TOLD_EVERY", 2)
+    size = len(json.dumps(request())) + 1
+    monkeypatch.setattr(stream, "_PIECE", 2 * size)
     heard: list[tuple[int, int]] = []
     data = b"".join(json.dumps(request()).encode() + b"\n" for _ in range(5))
     Replay(version(ITEMS), masking=Masking()).take(
         Log(io.BytesIO(data), "log"), on_progress=lambda *said: heard.append(said)
     )
-    assert heard == [(2, len(data)), (4, len(data)), (5, len(data))]
+    assert heard == [(2, 2 * size), (4, 4 * size), (5, 5 * size)]
