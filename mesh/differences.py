@@ -15,7 +15,7 @@ from mesh.proving.showing import Shown, show
 from mesh.snapshot import Snapshot
 from parser.ward_printer import clause
 
-__all__ = ["Changed", "Differences", "ToldRegion", "differences", "region_in_words"]
+__all__ = ["Changed", "Differences", "ToldRegion", "changed_in", "differences", "region_in_words", "told_of"]
 
 _FEW = 3
 """So many exceptions are named; the rest is counted."""
@@ -77,9 +77,13 @@ def differences(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Difference
     Raises:
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
-    comparison = compare(old, new, assumed=assumed)
+    return told_of(compare(old, new, assumed=assumed), old, new)
+
+
+def told_of(comparison: Comparison, old: Snapshot, new: Snapshot) -> Differences:
+    """What is to be told of a comparison of `old` and `new`."""
     return Differences(
-        changed=tuple(_alike(_changed(comparison, old, new))),
+        changed=tuple(_alike(changed_in(comparison.differences, old, new))),
         same=tuple(subject.name for subject in comparison.same),
         added=tuple(subject.name for subject in comparison.added),
         removed=tuple(subject.name for subject in comparison.removed),
@@ -88,9 +92,10 @@ def differences(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Difference
     )
 
 
-def _changed(comparison: Comparison, old: Snapshot, new: Snapshot) -> Iterator[Changed]:
+def changed_in(several: Iterable[Difference], old: Snapshot, new: Snapshot) -> Iterator[Changed]:
+    """What is to be told of each of the workloads that the differences are about."""
     by_subjects: dict[tuple[str, ...], list[Difference]] = {}
-    for difference in comparison.differences:
+    for difference in several:
         names = tuple(subject.name for subject in difference.subjects)
         by_subjects.setdefault(names, []).append(difference)
     for names, some in by_subjects.items():

@@ -7,7 +7,6 @@ import orjson
 
 from authz.span import Span
 from cli.reports import github
-from cli.reports.difference_svg import svg_of_differences
 from mesh.comparing import MOST_REGIONS, Change
 from mesh.differences import Changed, Differences, ToldRegion
 from mesh.proving.showing import Decided
@@ -15,7 +14,7 @@ from mesh.revisions import GIT
 from parser.diagnostics import Diagnostic, Severity
 from parser.excerpt import visible
 
-__all__ = ["WRITERS", "Writer"]
+__all__ = ["WRITERS", "Writer", "headlines"]
 
 Writer = Callable[[Differences], bytes]
 """Writes what is different in one format."""
@@ -47,8 +46,13 @@ def _around(found: Differences) -> Iterator[str]:
         yield f"mesh configuration: {each}"
 
 
+def headlines(found: Differences) -> list[str]:
+    """How much is different, the verdict first, and what is of the mesh itself."""
+    return [_summary(found), *_around(found)]
+
+
 def _text(found: Differences) -> bytes:
-    lines = [_summary(found), *_around(found)]
+    lines = headlines(found)
     for changed in found.changed:
         lines += ["", ", ".join(changed.workloads)]
         for region in changed.regions:
@@ -196,14 +200,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~<>&#])", r"\\\1", text)
 
 
-def _svg(found: Differences) -> bytes:
-    return svg_of_differences(found, summary=_summary(found)).encode()
-
-
 WRITERS: Mapping[str, Writer] = {
     "text": _text,
     "json": _json,
     "markdown": _markdown,
     "github": _github,
-    "svg": _svg,
 }
