@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import permutations
 
 from authz.analysis.access import Guarding, LiteralRule
-from authz.analysis.circuit import FALSE
+from authz.analysis.circuit import FALSE, TRUE
 from authz.attributes import Protocol
 from authz.decision import Match
 from authz.external import Authorizers
@@ -353,6 +353,12 @@ def _newly_denied(ground: Ground) -> int:
 
 def _covering(ground: Ground, reach: _Reach) -> list[str]:
     """Some of the others that leave nothing of a rule, none of which can be spared; none where no request meets it anyway."""
+    if not ground.possible(*reach.held):
+        return []
+    # What always matches is no matter for the solver, and so in no answer of its.
+    if (certain := next((name for name, literal in reach.others.items() if literal == TRUE), None)) is not None:
+        return [certain]
+    ground.possible(*reach.held, *[-each for each in reach.others.values()])
     core = set(ground.space.core())
     names = [name for name, literal in reach.others.items() if -literal in core]
     for name in list(names):
