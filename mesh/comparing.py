@@ -10,6 +10,7 @@ from authz.analysis.regions import Region, merged, regions
 from authz.attributes import Protocol
 from authz.invariants import Assumed
 from authz.mesh_config import PathNormalization
+from mesh.limits import MOST_RULES, refuse_too_many_rules
 from mesh.proving.ground import Ground, Shared, Witness, weaker
 from mesh.proving.proofs import NOBODY
 from mesh.proving.subjects import Subject, alike_in_both, pairs
@@ -72,6 +73,7 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
     """What is decided otherwise by `new` than by `old`, over all requests.
 
     Raises:
+        TooManyError: A workload has more than `MOST_RULES` rules before it; nothing was looked for yet.
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
     both = pairs(old, new)
@@ -80,7 +82,17 @@ def compare(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Comparison:
     differences: list[Difference] = []
     changed: list[Compared] = []
     same: list[Subject] = []
-    for was, now, group in alike_in_both(old, new, [pair for pair in both if pair.new is not None]):
+    groups = list(alike_in_both(old, new, [pair for pair in both if pair.new is not None]))
+    refuse_too_many_rules(
+        (
+            (group[0].subject.name, guarding.policies)
+            for was, now, group in groups
+            for guarding in (was, now)
+            if guarding is not None
+        ),
+        most=MOST_RULES,
+    )
+    for was, now, group in groups:
         compared = Compared(was or NOBODY, now or NOBODY, tuple(pair.subject for pair in group))
         found = list(_differences(compared, normalization, assumed))
         differences += found

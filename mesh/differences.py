@@ -44,11 +44,16 @@ class ToldRegion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Workloads with the same differences. `complete` is whether those told are all."""
+    """Workloads with the same differences. Of the changes of `capped` there are more than those told."""
 
     workloads: tuple[str, ...]
     regions: tuple[ToldRegion, ...]
-    complete: bool
+    capped: tuple[Change, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether those told are all."""
+        return not self.capped
 
     def of(self, change: Change) -> tuple[ToldRegion, ...]:
         """The regions that were changed so."""
@@ -116,7 +121,7 @@ def changed_in(several: Iterable[Difference], old: Snapshot, new: Snapshot) -> I
         yield Changed(
             workloads=names,
             regions=tuple(sorted(found.values(), key=lambda region: list(Change).index(region.change))),
-            complete=all(difference.complete for difference in some),
+            capped=tuple(dict.fromkeys(difference.change for difference in some if not difference.complete)),
         )
 
 
@@ -124,7 +129,7 @@ def _alike(some: Iterable[Changed]) -> Iterable[Changed]:
     """Those together of which the same is told, by whichever rules."""
     found: dict[object, Changed] = {}
     for changed in some:
-        key = (tuple((region.change, region.headline) for region in changed.regions), changed.complete)
+        key = (tuple((region.change, region.headline) for region in changed.regions), changed.capped)
         other = found.get(key)
         found[key] = (
             changed
