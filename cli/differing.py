@@ -5,9 +5,11 @@ import sys
 
 from authz.invariants import Assumed
 from cli.command import ExitCode, UsageError
-from cli.reports.differences import WRITERS
-from mesh.comparing import Change
-from mesh.differences import Differences, differences
+from cli.overlay_svg import svg_of_overlays
+from cli.reports.differences import WRITERS, headlines
+from mesh.access.overlay import overlays
+from mesh.comparing import Change, compare
+from mesh.differences import Differences, told_of
 from mesh.revisions import RevisionError
 from mesh.versions import load_version, named_versions
 
@@ -24,8 +26,14 @@ def run_diff(arguments: argparse.Namespace) -> ExitCode:
     assumed = Assumed(
         strict_mtls="mtls-strict" in arguments.assume, istio_callers="istio-identities" in arguments.assume
     )
-    found = differences(old, new, assumed=assumed)
-    sys.stdout.buffer.write(WRITERS[arguments.output](found))
+    comparison = compare(old, new, assumed=assumed)
+    found = told_of(comparison, old, new)
+    if arguments.output == "svg":
+        # The only form that needs more than the regions, and takes as long again to make.
+        some = overlays(old, new, comparison.changed, assumed=assumed)
+        sys.stdout.buffer.write(svg_of_overlays(some, found, old=old, new=new, head=headlines(found)).encode())
+    else:
+        sys.stdout.buffer.write(WRITERS[arguments.output](found))
     sys.stdout.flush()
     return ExitCode.DIFFERENCE if _fails(found, arguments.fail_on) else ExitCode.OK
 

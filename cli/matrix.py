@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TextIO
 from authz.attributes import Attributes, Protocol
 from authz.decision import Decision, Verdict
 from mesh.access.callers import Caller, CallerKind
-from mesh.access.matrix import Answer, Cell, Matrix
+from mesh.access.cells import Answer, Before, Cell
+from mesh.access.matrix import Matrix
 from mesh.access.routes import Route
 from mesh.snapshot import Snapshot
 from parser.excerpt import visible
@@ -19,10 +20,11 @@ _LISTED = 12
 
 
 class Field(NamedTuple):
-    """A cell as it is shown: the answer, and the number of the note that says why."""
+    """A cell as it is shown: the answer, and the number of the note that says why; and how it was, where that is otherwise."""
 
     answer: Answer
     note: int
+    before: Before | None = None
 
     def __str__(self) -> str:
         return f"{self.answer.value} {self.note}" if self.note else self.answer.value
@@ -46,7 +48,7 @@ def sheet_of(matrix: Matrix, snapshot: Snapshot) -> Sheet:
 
     def field(cell: Cell) -> Field:
         why = _why(cell, snapshot)
-        return Field(cell.answer, 0 if why is None else notes.setdefault(why, len(notes) + 1))
+        return Field(cell.answer, 0 if why is None else notes.setdefault(why, len(notes) + 1), cell.before)
 
     fields = tuple(tuple(map(field, cells)) for cells in matrix.cells)
     return Sheet(

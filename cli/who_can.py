@@ -8,6 +8,7 @@ import orjson
 from authz.attributes import Protocol
 from authz.errors import AuthzError
 from cli.command import UsageError
+from mesh.comparing import MOST_REGIONS
 from mesh.proving.loading import assumptions
 from mesh.proving.subjects import subjects
 from mesh.snapshot import Snapshot
@@ -54,7 +55,7 @@ def _lines(reach: Reach) -> Iterator[str]:
             yield f"      {each.words}{only}"
             yield f"          {each.shown.decided}"
     if not reach.complete:
-        yield "  … and more"
+        yield f"  … and more: the first {MOST_REGIONS} regions of a protocol are told"
 
 
 def _as_data(reach: Reach) -> dict[str, object]:

@@ -15,7 +15,7 @@ from mesh.proving.showing import Shown, show
 from mesh.snapshot import Snapshot
 from parser.ward_printer import clause
 
-__all__ = ["Changed", "Differences", "ToldRegion", "differences", "region_in_words"]
+__all__ = ["Changed", "Differences", "ToldRegion", "changed_in", "differences", "region_in_words", "told_of"]
 
 _FEW = 3
 """So many exceptions are named; the rest is counted."""
@@ -44,11 +44,16 @@ class ToldRegion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Workloads with the same differences. `complete` is whether those told are all."""
+    """Workloads with the same differences. Of the changes of `capped` there are more than those told."""
 
     workloads: tuple[str, ...]
     regions: tuple[ToldRegion, ...]
-    complete: bool
+    capped: tuple[Change, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether those told are all."""
+        return not self.capped
 
     def of(self, change: Change) -> tuple[ToldRegion, ...]:
         """The regions that were changed so."""
@@ -77,9 +82,13 @@ def differences(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Difference
     Raises:
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
-    comparison = compare(old, new, assumed=assumed)
+    return told_of(compare(old, new, assumed=assumed), old, new)
+
+
+def told_of(comparison: Comparison, old: Snapshot, new: Snapshot) -> Differences:
+    """What is to be told of a comparison of `old` and `new`."""
     return Differences(
-        changed=tuple(_alike(_changed(comparison, old, new))),
+        changed=tuple(_alike(changed_in(comparison.differences, old, new))),
         same=tuple(subject.name for subject in comparison.same),
         added=tuple(subject.name for subject in comparison.added),
         removed=tuple(subject.name for subject in comparison.removed),
@@ -88,9 +97,10 @@ def differences(old: Snapshot, new: Snapshot, *, assumed: Assumed) -> Difference
     )
 
 
-def _changed(comparison: Comparison, old: Snapshot, new: Snapshot) -> Iterator[Changed]:
+def changed_in(several: Iterable[Difference], old: Snapshot, new: Snapshot) -> Iterator[Changed]:
+    """What is to be told of each of the workloads that the differences are about."""
     by_subjects: dict[tuple[str, ...], list[Difference]] = {}
-    for difference in comparison.differences:
+    for difference in several:
         names = tuple(subject.name for subject in difference.subjects)
         by_subjects.setdefault(names, []).append(difference)
     for names, some in by_subjects.items():
@@ -111,7 +121,7 @@ def _changed(comparison: Comparison, old: Snapshot, new: Snapshot) -> Iterator[C
         yield Changed(
             workloads=names,
             regions=tuple(sorted(found.values(), key=lambda region: list(Change).index(region.change))),
-            complete=all(difference.complete for difference in some),
+            capped=tuple(dict.fromkeys(difference.change for difference in some if not difference.complete)),
         )
 
 
@@ -119,7 +129,7 @@ def _alike(some: Iterable[Changed]) -> Iterable[Changed]:
     """Those together of which the same is told, by whichever rules."""
     found: dict[object, Changed] = {}
     for changed in some:
-        key = (tuple((region.change, region.headline) for region in changed.regions), changed.complete)
+        key = (tuple((region.change, region.headline) for region in changed.regions), changed.capped)
         other = found.get(key)
         found[key] = (
             changed

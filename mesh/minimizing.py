@@ -9,6 +9,7 @@ from authz.attributes import Protocol
 from authz.invariants import Assumed
 from authz.model import Action, Policy, Rule
 from authz.span import Path
+from mesh.limits import MOST_MINIMIZED_RULES, refuse_too_many_rules
 from mesh.proving.ground import Ground, Shared
 from mesh.proving.subjects import alike, subjects
 from mesh.snapshot import Snapshot
@@ -41,6 +42,7 @@ def minimize(snapshot: Snapshot) -> Minimized:
     something else stays when that goes.
 
     Raises:
+        TooManyError: More than `MOST_MINIMIZED_RULES` rules stand before a workload.
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
     minimizer = _Minimizer(snapshot)
@@ -62,7 +64,11 @@ class _Rule:
 class _Minimizer:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._guardings = [guarding for guarding, _ in alike(snapshot, subjects(snapshot))]
+        groups = list(alike(snapshot, subjects(snapshot)))
+        refuse_too_many_rules(
+            ((group[0].name, guarding.policies) for guarding, group in groups), most=MOST_MINIMIZED_RULES
+        )
+        self._guardings = [guarding for guarding, _ in groups]
         self.dropped: list[Dropped] = []
         self.questions = 0
 

@@ -11,6 +11,7 @@ from authz.invariants import Assumed, Requests
 from authz.model import Operation
 from mesh.comparing import MOST_REGIONS, Change
 from mesh.differences import region_in_words
+from mesh.limits import MOST_TOLD_RULES, refuse_too_many_rules
 from mesh.proving.ground import Ground, Shared
 from mesh.proving.proofs import NOBODY
 from mesh.proving.showing import Shown, show
@@ -48,6 +49,7 @@ def who_can(snapshot: Snapshot, workload_id: str, *, method: str | None = None, 
     """Who can reach the workloads of this name, with this method and to this path if they are given.
 
     Raises:
+        TooManyError: More than `MOST_TOLD_RULES` rules stand before one.
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
     operation = Operation(
@@ -55,6 +57,10 @@ def who_can(snapshot: Snapshot, workload_id: str, *, method: str | None = None, 
         paths=() if path is None else (path,),
     )
     chosen = [subject for subject in subjects(snapshot) if subject.name == workload_id]
+    refuse_too_many_rules(
+        ((each.name, guarding_of(snapshot, each.workload, each.service).policies) for each in chosen),
+        most=MOST_TOLD_RULES,
+    )
     return [_reach(snapshot, subject, Requests(operation=operation)) for subject in chosen]
 
 

@@ -421,7 +421,7 @@ class Space:
             return None
         if simplest:
             for fact in self._facts():
-                if model[abs(fact)] * (1 if fact > 0 else -1) < 0:
+                if (model[abs(fact)] > 0) == (fact > 0):
                     assumed.append(fact)
                 elif (simpler := self._model([*assumed, fact])) is not None:
                     model = simpler

@@ -35,7 +35,8 @@ Change = Drop | Insert
 class Finding:
     """What is found in `policy` at `path`; `help` says what to do about it.
 
-    `fix` is what may be done without asking: never what would let through more than before.
+    `fix` is what may be done without asking: never what would let through more than before. `covered_by` is the rule that leaves
+    this one nothing to do, where that is what is found.
     """
 
     code: Code
@@ -44,6 +45,7 @@ class Finding:
     message: str
     help: str
     fix: tuple[Change, ...] = ()
+    covered_by: str | None = None
 
 
 def named(text: str) -> str:

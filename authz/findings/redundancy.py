@@ -67,9 +67,13 @@ class _Rule:
             for mine, its in zip(self.compiled, other.compiled, strict=True)
         )
 
+    @property
+    def name(self) -> str:
+        return f"{self.policy.id}#{self.index}"
+
     def __str__(self) -> str:
         place = self.policy.span(*self.path)
-        name = f"`{self.policy.id}#{self.index}`"
+        name = f"`{self.name}`"
         return name if place is None else f"{name} ({place})"
 
 
@@ -102,6 +106,7 @@ def _about(rule: _Rule, index: "_Index") -> Iterator[Finding]:
                 path=rule.path,
                 message=f"whatever this rule matches, {other} {does}, too",
                 help="remove this rule, or narrow the other one",
+                covered_by=other.name,
             )
             return
         # Of two that say the same, the first stays.

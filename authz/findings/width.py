@@ -1,6 +1,7 @@
 """Width: rules that ask for nothing, or for hardly anything."""
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 
 from authz.findings.codes import ALLOWS_EVERYONE, DENIES_EVERYTHING, IDENTITY_NOT_REQUIRED, WIDE_ALLOW
 from authz.findings.finding import Finding
@@ -15,6 +16,7 @@ __all__ = ["asks_for_nothing", "find_wide_rules"]
 # What every HTTP request has.
 _ALWAYS = frozenset({"request.path", "request.method", "request.host"})
 _ADDRESSES = frozenset({"source.ip", "remote.ip", "destination.ip"})
+_ALL_OF_IPV4 = ip_network("0.0.0.0/0")
 _IDENTITY = subject_of(Attribute("source.namespace"))
 
 
@@ -67,7 +69,8 @@ def asks_for_nothing(clause: Clause) -> bool:
     if clause.attribute.key in _ALWAYS:
         return any(isinstance(matcher, Present | Exists) for matcher in matchers)
     if clause.attribute.key in _ADDRESSES:
-        return any(isinstance(matcher, Cidr) and matcher.network.prefixlen == 0 for matcher in matchers)
+        # Most meshes have no other addresses.
+        return any(isinstance(matcher, Cidr) and matcher.network == _ALL_OF_IPV4 for matcher in matchers)
     return False
 
 

@@ -7,7 +7,6 @@ import orjson
 
 from authz.span import Span
 from cli.reports import github
-from cli.reports.difference_svg import svg_of_differences
 from mesh.comparing import MOST_REGIONS, Change
 from mesh.differences import Changed, Differences, ToldRegion
 from mesh.proving.showing import Decided
@@ -15,7 +14,7 @@ from mesh.revisions import GIT
 from parser.diagnostics import Diagnostic, Severity
 from parser.excerpt import visible
 
-__all__ = ["WRITERS", "Writer"]
+__all__ = ["WRITERS", "Writer", "headlines"]
 
 Writer = Callable[[Differences], bytes]
 """Writes what is different in one format."""
@@ -29,7 +28,12 @@ def _summary(found: Differences) -> str:
     of = len(found.same) + workloads
     if not found.changed:
         return f"same: nothing changes for {_counted(of, 'workload', 'workloads')} (proved)"
-    counts = ", ".join(f"{found.count(change)} {change.value}" for change in Change if found.count(change))
+    capped = {change for changed in found.changed for change in changed.capped}
+    counts = ", ".join(
+        f"{'more than ' if change in capped else ''}{found.count(change)} {change.value}"
+        for change in Change
+        if found.count(change)
+    )
     return f"changed: {counts}, for {workloads} of {_counted(of, 'workload', 'workloads')}"
 
 
@@ -38,17 +42,24 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _around(found: Differences) -> Iterator[str]:
-    """What is different of the mesh itself."""
+    """What is different of the mesh itself, and whether all is told."""
     if found.added:
         yield f"added: {', '.join(found.added)}"
     if found.removed:
         yield f"removed: {', '.join(found.removed)}"
     for each in found.config:
         yield f"mesh configuration: {each}"
+    if not all(changed.complete for changed in found.changed):
+        yield f"not all is told: of each change of a workload the first {MOST_REGIONS} regions are"
+
+
+def headlines(found: Differences) -> list[str]:
+    """How much is different, the verdict first, and what is of the mesh itself."""
+    return [_summary(found), *_around(found)]
 
 
 def _text(found: Differences) -> bytes:
-    lines = [_summary(found), *_around(found)]
+    lines = headlines(found)
     for changed in found.changed:
         lines += ["", ", ".join(changed.workloads)]
         for region in changed.regions:
@@ -87,6 +98,8 @@ def _json(found: Differences) -> bytes:
         "verdict": "changed" if found.changed else "same",
         "newly_allowed": found.count(Change.NEWLY_ALLOWED),
         "newly_denied": found.count(Change.NEWLY_DENIED),
+        "complete": all(changed.complete for changed in found.changed),
+        "most_regions": MOST_REGIONS,
         "changed": [
             {
                 "workloads": changed.workloads,
@@ -139,7 +152,7 @@ def _github(found: Differences) -> bytes:
         for changed in found.changed
         for region in changed.regions
     ]
-    return github.write_github(diagnostics) + _encoded([_summary(found)])
+    return github.write_github(diagnostics) + _encoded(headlines(found))
 
 
 def _place(region: ToldRegion) -> Span:
@@ -196,14 +209,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~<>&#])", r"\\\1", text)
 
 
-def _svg(found: Differences) -> bytes:
-    return svg_of_differences(found, summary=_summary(found)).encode()
-
-
 WRITERS: Mapping[str, Writer] = {
     "text": _text,
     "json": _json,
     "markdown": _markdown,
     "github": _github,
-    "svg": _svg,
 }

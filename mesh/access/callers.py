@@ -22,7 +22,7 @@ from authz.predicates import Predicate
 from authz.workload import Workload
 from identity import IdentityError, SpiffeId
 
-__all__ = ["IDENTITY_KEYS", "Caller", "CallerKind", "callers"]
+__all__ = ["IDENTITY_KEYS", "Caller", "CallerKind", "callers", "can_be"]
 
 IDENTITY_KEYS = frozenset({"source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain"})
 """The keys that read who calls."""
@@ -82,7 +82,7 @@ def callers(
     for caller in [*found.values(), other]:
         # One identity is told from another by what holds for it, and by nothing else.
         identity = caller.identity
-        alone = identity is None or not _can_be(identity)
+        alone = identity is None or not can_be(identity)
         key = caller if alone else tuple(matches(matcher, identity or "") for matcher in told_apart)
         groups.setdefault(key, []).append(caller)
     issuers = sorted(set(issuers))
@@ -127,7 +127,7 @@ def _identified(identity: str, domain: str) -> Caller:
     return Caller(CallerKind.ACCOUNT, identity.removeprefix(SPIFFE), Predicate(_PRINCIPAL, Exact(identity)))
 
 
-def _can_be(identity: str) -> bool:
+def can_be(identity: str) -> bool:
     """Whether a certificate may say so; what a manifest calls an account need be no name of one."""
     try:
         SpiffeId.parse(identity)

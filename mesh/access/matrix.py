@@ -6,87 +6,43 @@ and the decision tree decides each of them again, as it would in front of the wo
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from itertools import chain
 
-from authz.analysis.access import IDENTIFIED, TOKEN, Access, Guarding
-from authz.analysis.circuit import FALSE, TRUE
+from authz.analysis.access import Guarding
 from authz.analysis.space import Case
 from authz.attributes import Protocol
-from authz.decision import Decision, Stage, Verdict
+from authz.decision import Decision, Verdict
 from authz.invariants import Assumed
-from authz.keys import Attribute
-from authz.matcher import Exact, IssuedTo, Matcher, Port, Present
-from authz.predicates import Clause, LoweredRule, Predicate
-from authz.workload import ProxyKind, ServiceRef, Workload
+from authz.workload import ProxyKind, ServiceRef
+from mesh.access.asking import Asking, clauses, predicates
 from mesh.access.callers import Caller, CallerKind, callers
-from mesh.access.routes import METHOD, PATH, PORT, Route, patterns, routes
+from mesh.access.cells import Answer, Cell, Seen
+from mesh.access.routes import PORT, Route, routes
 from mesh.deciding import Offline, decide
 from mesh.errors import PolicyStoreError
-from mesh.proving.ground import Contradiction, Ground, Shared
+from mesh.proving.ground import Contradiction, Shared, weaker
 from mesh.proving.subjects import Subject, alike, subjects
 from mesh.snapshot import Snapshot
 from parser.request import Destination, RequestDocument
 
-__all__ = ["Answer", "Cell", "Matrix", "Seen", "TooLargeError", "matrices"]
+__all__ = [
+    "MOST_CELLS",
+    "Answer",
+    "Cell",
+    "Matrix",
+    "MatrixMaker",
+    "Older",
+    "TooLargeError",
+    "matrices",
+    "with_the_same_ports",
+]
 
 MOST_CELLS = 20_000
 """More than anybody looks at, and a minute's work."""
 
-_ISSUER = Attribute("request.auth.claims", ("iss",))
-_SPOKEN_FOR = Predicate(Attribute("request.auth.principal"), IssuedTo(Present(), Present()))
-"""That a token says whom it speaks for. Hardly any does not."""
-
 
 class TooLargeError(PolicyStoreError):
-    """The matrix of a workload has more cells than anybody looks at."""
-
-
-class Answer(Enum):
-    """What is answered to a caller on a route: always the same, or now this and now that."""
-
-    ALLOW = "allow"
-    DENY = "deny"
-    DEPENDS = "depends"
-    NEVER = "never"
-    """There is no such request: say, a path that no proxy hands on as it is written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A request of a cell, as simple as can be, and what the tree decides about it."""
-
-    case: Case
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What is answered, with a request that is allowed and one that is denied, as far as there are such; and what it depends `on`."""
-
-    allowed: Seen | None
-    denied: Seen | None
-    on: tuple[str, ...]
-
-    @property
-    def answer(self) -> Answer:
-        """The answer."""
-        if self.allowed is not None:
-            return Answer.ALLOW if self.denied is None else Answer.DEPENDS
-        return Answer.NEVER if self.denied is None else Answer.DENY
-
-    @property
-    def decision(self) -> Decision | None:
-        """The decision that makes the difference: what allows if anything does, else what denies."""
-        seen = [each.decision for each in (self.allowed, self.denied) if each is not None]
-        return next((each for each in seen if each.match is not None), seen[0] if seen else None)
-
-    @property
-    def told(self) -> tuple[object, ...]:
-        """What is to be told of it: the answer, and the reason."""
-        decision = self.decision
-        why = None if decision is None else (decision.match, decision.reason)
-        return self.answer, why, self.on
+    """A matrix, or several in one picture, have more cells than anybody looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,157 +68,119 @@ def matrices(snapshot: Snapshot, workload: str | None = None) -> Iterator[Matrix
         ids = set(map(id, snapshot.registry.named(workload)))
         some = [each for each in some if id(each.workload) in ids]
     for guarding, group in alike(snapshot, some):
-        by_ports: dict[object, list[Subject]] = {}
-        for subject in group:
-            by_ports.setdefault((subject.workload.ports, subject.workload.proxy), []).append(subject)
-        for same in by_ports.values():
-            yield _Maker(snapshot, guarding, tuple(same)).matrix()
+        for same in with_the_same_ports(group):
+            yield MatrixMaker(snapshot, guarding, same).matrix()
 
 
-class _Maker:
-    def __init__(self, snapshot: Snapshot, guarding: Guarding, some: tuple[Subject, ...]) -> None:
+def with_the_same_ports(group: Iterable[Subject]) -> Iterator[tuple[Subject, ...]]:
+    """Of workloads that are guarded alike those together that have one matrix."""
+    by_ports: dict[object, list[Subject]] = {}
+    for subject in group:
+        by_ports.setdefault((subject.workload.ports, subject.workload.proxy), []).append(subject)
+    return map(tuple, by_ports.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """The version with which a matrix is compared, and what stood before the workloads in it."""
+
+    snapshot: Snapshot
+    guarding: Guarding
+
+
+class MatrixMaker:
+    """Makes the matrix of workloads that are guarded alike; where there is an `old` version, with its callers and routes, too.
+
+    Raises:
+        TooLargeError: It would have more than `MOST_CELLS` cells.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        guarding: Guarding,
+        some: tuple[Subject, ...],
+        *,
+        old: Older | None = None,
+        assumed: Assumed | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._subjects = some
-        self._guarding = guarding
         self._document = _destination(snapshot, some[0])
-
-    def matrix(self) -> Matrix:
-        grounds = {protocol: _Ground(self._snapshot, self._guarding, protocol) for protocol in Protocol}
-        rules = [rule for ground in grounds.values() for rule in ground.rules()]
-        workload = self._subjects[0].workload
-        groups = callers(
-            self._snapshot.registry,
-            chain.from_iterable(map(_predicates, rules)),
-            self._guarding.issuers,
-            trust_domains=self._guarding.trust_domains,
+        versions = [(snapshot, guarding)] if old is None else [(snapshot, guarding), (old.snapshot, old.guarding)]
+        normalization, issuers = snapshot.config.path_normalization, dict(guarding.issuers)
+        if old is not None:
+            normalization = weaker(normalization, old.snapshot.config.path_normalization)
+            issuers |= old.guarding.issuers
+        self.asking: dict[Protocol, Asking] = {}
+        for protocol in Protocol:
+            shared = Shared(protocol, normalization=normalization, issuers=issuers, assumed=assumed or Assumed())
+            self.asking[protocol] = Asking(shared, guarding, None if old is None else old.guarding)
+        rules = [rule for asking in self.asking.values() for rule in asking.rules]
+        workload = some[0].workload
+        self._callers = callers(
+            chain.from_iterable(version.registry for version, _ in versions),
+            chain.from_iterable(map(predicates, rules)),
+            issuers,
+            trust_domains=guarding.trust_domains,
             over_mtls=workload.proxy is not ProxyKind.GATEWAY,
         )
-        ports = self._ports(workload, rules)
-        rows: list[tuple[Route, list[Cell]]] = []
-        for protocol, ground in grounds.items():
-            asked = routes(ground.rules(), protocol, ports)
-            if len(asked) * len(groups) > MOST_CELLS:
-                raise TooLargeError(
-                    f"the matrix of {self._subjects[0].name} has {len(asked)} routes and {len(groups)} kinds of callers, which is "
-                    f"more than {MOST_CELLS} cells"
-                )
-            only = workload.ports[0] if len(workload.ports) == 1 else None
-            literals = [(route, ground.route(route, only)) for route in asked]
-            whose = [ground.caller(group[0]) for group in groups]
-            for route, literal in literals:
-                rows.append((route, [self._cell(ground, caller, literal) for caller in whose]))
-        return _folded(self._subjects, groups, rows)
-
-    def _ports(self, workload: Workload, rules: Iterable[LoweredRule]) -> Sequence[int | None]:
-        """The ports to tell apart; none where there is no more than one, or nothing tells them apart."""
-        looked_at = len(self._guarding.modes) > 1 or any(
-            clause.attribute == PORT for rule in rules for clause in _clauses(rule)
+        self._told_apart = any(len(its.modes) > 1 for _, its in versions) or any(
+            clause.attribute == PORT for rule in rules for clause in clauses(rule)
         )
-        return workload.ports if looked_at and len(workload.ports) > 1 else (None,)
+        self._only = workload.ports[0] if len(workload.ports) == 1 else None
+        ports = workload.ports if self._told_apart and len(workload.ports) > 1 else (None,)
+        self._routes = {protocol: routes(its.rules, protocol, ports) for protocol, its in self.asking.items()}
+        most = max(map(len, self._routes.values()))
+        self.size = sum(map(len, self._routes.values())) * len(self._callers)
+        """How many cells it has before those that are alike are folded."""
+        if most * len(self._callers) > MOST_CELLS:
+            raise TooLargeError(
+                f"the matrix of {some[0].name} has {most} routes and {len(self._callers)} kinds of callers, which is "
+                f"more than {MOST_CELLS} cells"
+            )
 
-    def _cell(self, ground: "_Ground", caller: int, route: int) -> Cell:
-        found = [ground.find(caller, route, verdict) for verdict in (Verdict.ALLOW, Verdict.DENY)]
+    def matrix(self) -> Matrix:
+        """The matrix.
+
+        Raises:
+            Contradiction: The tree, or the reference, decides a request otherwise than the analysis says.
+        """
+        rows: list[tuple[Route, list[Cell]]] = []
+        for protocol, asking in self.asking.items():
+            literals = [(route, asking.route(route, self._only)) for route in self._routes[protocol]]
+            whose = [asking.caller(group[0]) for group in self._callers]
+            for route, literal in literals:
+                rows.append((route, [self._cell(asking, caller, literal) for caller in whose]))
+        return _folded(self._subjects, self._callers, rows)
+
+    def within(self, protocol: Protocol) -> int:
+        """The literal that holds for what a cell speaks for: whatever no rule tells from the requests of one.
+
+        To be asked for before the first matrix.
+        """
+        asking = self.asking[protocol]
+        any_of = asking.ground.space.circuit.any_of
+        only = self._only if self._told_apart else None
+        return asking.ground.space.circuit.all_of(
+            (
+                any_of([asking.callers_like(group[0]) for group in self._callers]),
+                any_of([asking.routes_like(route, only) for route in self._routes[protocol]]),
+            )
+        )
+
+    def _cell(self, asking: Asking, caller: int, route: int) -> Cell:
+        found = [asking.find(caller, route, verdict) for verdict in (Verdict.ALLOW, Verdict.DENY)]
         allowed, denied = (None if case is None else Seen(case, self._decided(case)) for case in found)
         for seen, verdict in ((allowed, Verdict.ALLOW), (denied, Verdict.DENY)):
             if seen is not None and seen.decision.verdict is not verdict:
                 raise Contradiction(f"{seen.case.attributes} is {seen.decision.verdict.value} by the tree")
-        on = () if allowed is None or denied is None else tuple(ground.differing(allowed, denied))
-        return Cell(allowed, denied, on)
+        on = () if allowed is None or denied is None else tuple(asking.differing(allowed, denied))
+        return Cell(allowed, denied, on, asking.before(caller, route))
 
     def _decided(self, case: Case) -> Decision:
         document = RequestDocument(destination=self._document, attributes=case.attributes)
         return decide(self._snapshot, document, Offline(at=0, allowed_by=case.allowed_by))
-
-
-class _Ground:
-    """The formulas of one protocol, and the rules that they are made of."""
-
-    def __init__(self, snapshot: Snapshot, guarding: Guarding, protocol: Protocol) -> None:
-        shared = Shared(
-            protocol,
-            normalization=snapshot.config.path_normalization,
-            issuers=guarding.issuers,
-            assumed=Assumed(),
-        )
-        self._ground = Ground(shared, guarding)
-        self._space = self._ground.space
-        self._access: Access = self._ground.new
-        found = (*self._access.custom, *self._access.deny, *self._access.allow)
-        self._rules = {rule.match: rule.lowered for rule in found}
-        self._shapes = [self._test(PATH, shape) for shape in patterns(self.rules(), PATH)]
-
-    def rules(self) -> list[LoweredRule]:
-        """The rules that have a say."""
-        return list(self._rules.values())
-
-    def caller(self, caller: Caller) -> int:
-        """The literal that holds for what this caller asks."""
-        literal, held = self._space.literal, []
-        held.append(-literal(IDENTIFIED) if caller.predicate is None else literal(caller.predicate))
-        if caller.kind is CallerKind.PLAINTEXT:
-            held.append(-literal(TOKEN))
-        if caller.issuer is not None:
-            held += [literal(Predicate(_ISSUER, Exact(caller.issuer))), literal(_SPOKEN_FOR), self._ground.taken]
-        # One that shows a token that is not good is denied whoever it is, and that is not worth a word.
-        return self._space.circuit.all_of((*held, -self._access.untaken))
-
-    def route(self, route: Route, port: int | None) -> int:
-        """The literal that holds for requests of this route; `port` is that of the workload, if it has one only."""
-        held = []
-        if (at := route.port or port) is not None:
-            held.append(self._test(PORT, Port(at)))
-        if route.protocol is Protocol.HTTP:
-            methods = self._space.circuit.any_of([self._test(METHOD, Exact(method)) for method in route.methods])
-            held.append(-methods if route.others else methods)
-            held += [self._test(PATH, Exact(route.path))] if route.path else [-shape for shape in self._shapes]
-        return self._space.circuit.all_of(held)
-
-    def _test(self, attribute: Attribute, matcher: Matcher) -> int:
-        return self._space.literal(Predicate(attribute, matcher))
-
-    def find(self, caller: int, route: int, verdict: Verdict) -> Case | None:
-        """A request of that caller on that route for which the verdict is this."""
-        allowed = self._access.allowed
-        wanted = allowed if verdict is Verdict.ALLOW else -allowed
-        return self._space.find(*self._ground.among, caller, route, wanted, simplest=True)
-
-    def differing(self, allowed: Seen, denied: Seen) -> Iterator[str]:
-        """What tells two requests apart, of all that the rules read which decide them."""
-        found: dict[str, None] = {}
-        for seen in (allowed, denied):
-            match = seen.decision.match
-            rule = None if match is None else self._rules.get(match)
-            if rule is None:
-                continue
-            for clause in _clauses(rule):
-                if any(
-                    self._holds(each, allowed.case) != self._holds(each, denied.case)
-                    for each in (*clause.wanted, *clause.unwanted)
-                ):
-                    found[_words(clause.attribute)] = None
-        if denied.decision.stage is Stage.CUSTOM:
-            found["an external authorizer"] = None
-        yield from found or ("what the rules say together",)
-
-    def _holds(self, predicate: Predicate, case: Case) -> bool:
-        literal = self._space.literal(predicate)
-        return literal == TRUE or (literal != FALSE and (case.holds[abs(literal)] > 0) == (literal > 0))
-
-
-def _clauses(rule: LoweredRule) -> Iterator[Clause]:
-    for part in (*rule.sources, *rule.operations, rule.conditions):
-        yield from part
-
-
-def _predicates(rule: LoweredRule) -> Iterator[Predicate]:
-    for clause in _clauses(rule):
-        yield from (*clause.wanted, *clause.unwanted)
-
-
-def _words(attribute: Attribute) -> str:
-    if attribute.key.endswith("."):
-        return f"{attribute.key}{attribute.argument[0].removeprefix('envoy.filters.')}[{attribute.argument[1]}]"
-    return attribute.key + "".join(f"[{name}]" for name in attribute.argument)
 
 
 def _destination(snapshot: Snapshot, subject: Subject) -> Destination:

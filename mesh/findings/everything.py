@@ -1,7 +1,7 @@
 """Everything that is found in the meaning of policies, as diagnostics."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from authz.findings.codes import IDENTITY_NOT_REQUIRED
 from authz.findings.contradiction import find_contradictions
@@ -17,9 +17,9 @@ from mesh.findings.ambient import find_inert_at_ztunnel
 from mesh.findings.callers import find_about_callers
 from mesh.findings.paths import find_about_paths
 from mesh.findings.ports import find_about_ports
-from mesh.findings.proved import find_dead_rules
 from mesh.findings.surroundings import Surroundings
 from mesh.findings.tokens import find_about_tokens, find_unknown_issuers
+from mesh.limits import MOST_LINTED_RULES
 from parser.diagnostics import Diagnostic, Severity
 from parser.edits import Addition, Edit, Removal
 from parser.manifests import Manifests
@@ -35,17 +35,19 @@ def examine_meaning(manifests: Manifests, config: MeshConfig | None) -> tuple[Di
     """
     kept: dict[str, Problems] = defaultdict(Problems)
     mesh = Surroundings(manifests, config)
-    found = list(_findings(mesh))
-    about = {
-        (finding.policy.id, finding.path[2])
-        for finding in found
-        if finding.path[:2] == ("spec", "rules") and len(finding.path) > 2 and isinstance(finding.path[2], int)
-    }
-    found += find_dead_rules(mesh, about)
-    for finding in found:
+    for finding in _all_findings(mesh):
         diagnostic = _as_diagnostic(finding)
         kept[diagnostic.span.file].add(diagnostic)
     return tuple(diagnostic for problems in kept.values() for diagnostic in problems.diagnostics)
+
+
+def _all_findings(mesh: Surroundings) -> Iterable[Finding]:
+    found = list(_findings(mesh))
+    if not 0 < sum(len(policy.rules) for policy in mesh.manifests.policies) <= MOST_LINTED_RULES:
+        return found
+    from mesh.findings.proved import with_proofs  # noqa: PLC0415  # the solver takes a while to load
+
+    return with_proofs(mesh, found)
 
 
 def _findings(mesh: Surroundings) -> Iterator[Finding]:

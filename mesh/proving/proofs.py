@@ -8,7 +8,7 @@ from enum import Enum
 from itertools import permutations
 
 from authz.analysis.access import Guarding, LiteralRule
-from authz.analysis.circuit import FALSE
+from authz.analysis.circuit import FALSE, TRUE
 from authz.attributes import Protocol
 from authz.decision import Match
 from authz.external import Authorizers
@@ -28,6 +28,7 @@ from authz.invariants import (
 )
 from authz.model import Action, Policy, Source
 from authz.peer_authentication import MtlsMode, PortMode
+from mesh.limits import MOST_RULES, refuse_too_many_questions, refuse_too_many_rules
 from mesh.proving.ground import Ground, Shared, Witness, weaker
 from mesh.proving.subjects import Subject, alike, alike_in_both, pairs, subjects
 from mesh.snapshot import Snapshot
@@ -71,6 +72,7 @@ def prove(
     """Each of them, in their order.
 
     Raises:
+        TooManyError: There are more rules before a workload, or more questions, than are answered about.
         Contradiction: The reference decides a case otherwise than the analysis says.
     """
     prover = _Prover(snapshot, invariants, assumed, baselines)
@@ -137,7 +139,10 @@ class _Prover:
         alone = [
             n for n, each in enumerate(self._invariants) if not isinstance(each, (NoNewAccess, SameAs, StableUnder))
         ]
-        some = list(alike(self._snapshot, subjects(self._snapshot)))
+        every = subjects(self._snapshot)
+        refuse_too_many_questions(len(every), len(self._invariants))
+        some = list(alike(self._snapshot, every))
+        refuse_too_many_rules(((group[0].name, guarding.policies) for guarding, group in some), most=MOST_RULES)
         if alone:
             self._ask([(guarding, None, group) for guarding, group in some], self._snapshot, alone)
         for number, each in enumerate(self._invariants):
@@ -184,6 +189,7 @@ class _Prover:
             (now or NOBODY, was or NOBODY, [pair.subject for pair in group])
             for was, now, group in alike_in_both(before, self._snapshot, both)
         ]
+        refuse_too_many_rules(((group[0].name, was.policies) for _, was, group in some), most=MOST_RULES)
         self._ask(some, before, numbers)
 
     def _ask(
@@ -353,6 +359,12 @@ def _newly_denied(ground: Ground) -> int:
 
 def _covering(ground: Ground, reach: _Reach) -> list[str]:
     """Some of the others that leave nothing of a rule, none of which can be spared; none where no request meets it anyway."""
+    if not ground.possible(*reach.held):
+        return []
+    # What always matches is no matter for the solver, and so in no answer of its.
+    if (certain := next((name for name, literal in reach.others.items() if literal == TRUE), None)) is not None:
+        return [certain]
+    ground.possible(*reach.held, *[-each for each in reach.others.values()])
     core = set(ground.space.core())
     names = [name for name, literal in reach.others.items() if -literal in core]
     for name in list(names):

@@ -39,6 +39,7 @@ class Shown:
 
     summary: str
     document: Mapping[str, object]
+    port: int | None
     curl: str | None
     decided: Decided
     before: Decided | None = None
@@ -56,6 +57,7 @@ def show(witness: Witness, subject: Subject, snapshot: Snapshot, old: Snapshot |
     return Shown(
         summary=_summary(witness.case, subject),
         document=_document(witness.case, subject, snapshot),
+        port=witness.case.attributes.destination_port,
         curl=_curl(witness.case),
         decided=decided(witness.decision, snapshot),
         before=before,

@@ -43,6 +43,21 @@ SHAPED = [of_paths(f"/{{*}}/x{number}/{{**}}") for number in range(MANY)]
 NESTED = [of_paths("/" + "/".join(["{*}"] * depth)) for depth in range(1, 12)]
 BEGINNINGS = [of_paths(f"/{'a' * length}*") for length in range(1, MANY)]
 ENDS = [of_paths(f"*{'b' * length}") for length in range(1, MANY)]
+OVERLAPPING = [of_paths(f"/{{*}}/x{number}/{{**}}/y{number % 7}") for number in range(200)]
+CROSSED = [
+    of_paths(*[f"/{'ab'[number % 2]}{number}*" for number in range(60)]),
+    *[of_paths(f"*{'xy'[number % 2]}{number}") for number in range(60)],
+    *[of_paths(f"/{{*}}/{number}") for number in range(60)],
+]
+DEPTHS = [of_paths("/a/{**}/b"), *[of_paths("/a/" + "{*}/" * depth + "b") for depth in range(1, 8)]]
+SUBNETS = tuple(f"10.{one}.{other}.0/24" for one in range(20) for other in range(20))
+HALVES = tuple(f"10.{one}.{other}.128/25" for one in range(20) for other in range(20))
+HOSTS = [
+    Rule(
+        operations=(Operation(hosts=tuple(f"*.h{host}.example" for host in range(100)), paths=(f"/{{*}}/p{number}",)),)
+    )
+    for number in range(60)
+]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +110,18 @@ def test_what_is_the_same_is_proved_the_same(old: list[Rule], new: list[Rule]) -
             [Change.NEWLY_DENIED],
             id="prefixes crossed with suffixes",
         ),
+        pytest.param(
+            OVERLAPPING, OVERLAPPING[1:], [Change.NEWLY_DENIED], id="templates that overlap, one of which is gone"
+        ),
+        pytest.param(CROSSED, CROSSED[:-1], [Change.NEWLY_DENIED], id="prefixes, suffixes and templates"),
+        pytest.param(DEPTHS, DEPTHS[1:], [Change.NEWLY_DENIED], id="any depth, and some of them"),
+        pytest.param(
+            [of_callers(ip_blocks=SUBNETS, not_ip_blocks=HALVES)],
+            [of_callers(ip_blocks=SUBNETS, not_ip_blocks=HALVES[1:])],
+            [Change.NEWLY_ALLOWED] * 2,
+            id="networks without a half of each, and one half more",
+        ),
+        pytest.param(HOSTS, HOSTS[1:], [Change.NEWLY_DENIED], id="hosts times templates"),
     ],
 )
 def test_a_difference_is_found_however_small(old: list[Rule], new: list[Rule], expected: list[Change]) -> None:

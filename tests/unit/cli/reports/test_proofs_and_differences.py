@@ -72,20 +72,6 @@ def test_the_json_of_differences_has_what_the_text_has(found: Differences) -> No
         assert region["now"]["words"].startswith("ALLOW")
 
 
-def test_the_picture_is_read_without_colours(found: Differences) -> None:
-    picture = of_differences.WRITERS["svg"](found).decode()
-    root = ET.fromstring(picture)  # noqa: S314  # written by us
-    texts = [str(element.text) for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts.count("+") == 2
-    assert "shop/api" in texts
-    assert "prefers-color-scheme:dark" in picture
-    assert "<script" not in picture
-    width = float(str(root.get("width")))
-    # A letter is 7.25 wide.
-    for element in root.iter("{http://www.w3.org/2000/svg}text"):
-        assert float(str(element.get("x"))) + 7.25 * len(str(element.text)) <= width
-
-
 def test_a_comment_says_how_much_there_is_first_and_folds_the_rest(found: Differences) -> None:
     text = of_differences.WRITERS["markdown"](found).decode()
     assert text.startswith("**changed: 2 newly allowed, for 1 of 4 workloads**")
