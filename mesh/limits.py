@@ -25,7 +25,7 @@ MOST_RULES = 10_000
 MOST_TOLD_RULES = 2_000
 """Before one workload, for `show --who-can`, which tells what most of them allow, one after the other."""
 
-MOST_MINIMIZED_RULES = 100
+MOST_MINIMIZED_RULES = 1_000
 """Before one workload, for `format --minimize`: it asks about each with all others in place."""
 
 MOST_QUESTIONS = 100_000

@@ -1,20 +1,26 @@
 """Minimizing: policies without what a proof shows to change nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from authz.analysis.access import Guarding
+from authz.analysis.circuit import FALSE
 from authz.attributes import Protocol
 from authz.invariants import Assumed
 from authz.model import Action, Policy, Rule
 from authz.span import Path
 from mesh.limits import MOST_MINIMIZED_RULES, refuse_too_many_rules
-from mesh.proving.ground import Ground, Shared
+from mesh.proving.ground import Contradiction, Ground, Shared
 from mesh.proving.subjects import alike, subjects
 from mesh.snapshot import Snapshot
 
 __all__ = ["Dropped", "Minimized", "minimize"]
+
+_At = TypeVar("_At")
+_What = TypeVar("_What")
+_Key = tuple[str, int]
+"""A rule: the policy's id, and its place in that as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ def minimize(snapshot: Snapshot) -> Minimized:
     """
     minimizer = _Minimizer(snapshot)
     policies = tuple(map(minimizer.without, snapshot.policies))
+    minimizer.require_same()
     return Minimized(policies, tuple(minimizer.dropped), minimizer.questions)
 
 
@@ -63,12 +70,20 @@ class _Rule:
 
 class _Minimizer:
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self._normalization = snapshot.config.path_normalization
         groups = list(alike(snapshot, subjects(snapshot)))
         refuse_too_many_rules(
             ((group[0].name, guarding.policies) for guarding, group in groups), most=MOST_MINIMIZED_RULES
         )
-        self._guardings = [guarding for guarding, _ in groups]
+        self._were = [guarding for guarding, _ in groups]
+        self._places = [
+            _Place(
+                guarding,
+                Shared(protocol, normalization=self._normalization, issuers=guarding.issuers, assumed=Assumed()),
+            )
+            for guarding in self._were
+            for protocol in Protocol
+        ]
         self.dropped: list[Dropped] = []
         self.questions = 0
 
@@ -76,79 +91,136 @@ class _Minimizer:
         """The policy without what it can do without, given that those before it are as they are by now."""
         if policy.action not in (Action.ALLOW, Action.DENY) or policy.dry_run:
             return policy
-        before = [guarding for guarding in self._guardings if any(each is policy for each in guarding.policies)]
-        if not before:
+        places = [place for place in self._places if place.has(policy)]
+        if not places:
             return policy
-        rules = [
-            _Rule(
-                rule,
-                index,
-                tuple(range(len(rule.sources))),
-                tuple(range(len(rule.operations))),
-                tuple(range(len(rule.conditions))),
-            )
-            for index, rule in enumerate(policy.rules)
-        ]
-        current = policy
+        rules: list[_Rule] = []
         # Whole rules first, from the last on: of two that say the same the first stays.
-        position = len(rules) - 1
-        while position >= 0:
-            trial = replace(current, rules=tuple(each.rule for at, each in enumerate(rules) if at != position))
-            enough = trial.rules or current.action is Action.ALLOW
-            if enough and self._same(before, policy, trial):
-                self._drop(policy, ("spec", "rules", rules[position].index), "rule")
-                del rules[position]
-                current = trial
-            position -= 1
-        for position in range(len(rules)):
-            current = self._within(before, policy, current, rules, position)
-        if current is not policy:
-            self._guardings = [_with(guarding, policy, current) for guarding in self._guardings]
-        return current
+        for index, rule in reversed(list(enumerate(policy.rules))):
+            enough = rules or index or policy.action is Action.ALLOW
+            if enough and self._same(places, policy, index, None):
+                for place in places:
+                    place.take(policy, index, None)
+                self.dropped.append(Dropped(policy.id, ("spec", "rules", index), "rule"))
+            else:
+                parts = (rule.sources, rule.operations, rule.conditions)
+                rules.insert(0, _Rule(rule, index, *(tuple(range(len(part))) for part in parts)))
+        least = [self._least(places, policy, rule) for rule in rules]
+        if least == list(policy.rules):
+            return policy
+        return replace(policy, rules=tuple(least))
 
-    def _within(
-        self, before: Sequence[Guarding], policy: Policy, current: Policy, rules: list[_Rule], position: int
-    ) -> Policy:
-        """As little as can be in one rule."""
+    def _least(self, places: Sequence["_Place"], policy: Policy, rule: _Rule) -> Rule:
+        """A rule with as little in it as can be."""
         progress = True
         while progress:
             progress = False
-            for smaller, path, what in _smaller(rules[position]):
-                tried = [each.rule for each in rules]
-                tried[position] = smaller.rule
-                trial = replace(current, rules=tuple(tried))
-                if self._same(before, policy, trial):
-                    self._drop(policy, path, what)
-                    rules[position], current, progress = smaller, trial, True
+            for smaller, path, what in _smaller(rule):
+                if self._same(places, policy, rule.index, smaller.rule):
+                    for place in places:
+                        place.take(policy, rule.index, smaller.rule)
+                    self.dropped.append(Dropped(policy.id, path, what))
+                    rule, progress = smaller, True
                     break
-        return current
+        return rule.rule
 
-    def _drop(self, policy: Policy, path: Path, what: str) -> None:
-        self.dropped.append(Dropped(policy.id, path, what))
+    def _same(self, places: Sequence["_Place"], policy: Policy, index: int, smaller: Rule | None) -> bool:
+        self.questions += 2 * len(places)
+        return not any(place.is_changed(policy, index, smaller) for place in places)
 
-    def _same(self, before: Sequence[Guarding], policy: Policy, trial: Policy) -> bool:
-        for guarding in before:
+    def require_same(self) -> None:
+        """See that all that was dropped changes nothing together: asked anew, of formulas that the steps had no part in.
+
+        Raises:
+            Contradiction: It does.
+        """
+        now = [place.guarding() for place in self._places[:: len(Protocol)]]
+        for was, guarding in zip(self._were, now, strict=True):
+            if was == guarding:
+                continue
             for protocol in Protocol:
-                shared = Shared(
-                    protocol,
-                    normalization=self._snapshot.config.path_normalization,
-                    issuers=guarding.issuers,
-                    assumed=Assumed(),
-                )
-                ground = Ground(shared, _with(guarding, policy, trial), old=guarding)
-                old = ground.old
-                if old is None:
+                shared = Shared(protocol, normalization=self._normalization, issuers=was.issuers, assumed=Assumed())
+                ground = Ground(shared, guarding, old=was)
+                if ground.old is None:
                     continue
-                all_of = ground.space.circuit.all_of
                 self.questions += 2
-                both = (all_of((ground.new.allowed, -old.allowed)), all_of((-ground.new.allowed, old.allowed)))
-                if any(ground.find(each) is not None for each in both):
-                    return False
-        return True
+                for one, other in ((ground.new, ground.old), (ground.old, ground.new)):
+                    if (found := ground.find(one.allowed, -other.allowed)) is not None:
+                        raise Contradiction(f"{found.case.attributes} is decided otherwise than before")
 
 
-def _with(guarding: Guarding, policy: Policy, other: Policy) -> Guarding:
-    return replace(guarding, policies=tuple(other if each is policy else each for each in guarding.policies))
+class _Place:
+    """What stands before workloads that are guarded alike, as it is by now, and the requests of one protocol to them.
+
+    The requests are the same whatever is dropped, for nothing new is ever said: one space takes all questions.
+    """
+
+    def __init__(self, guarding: Guarding, shared: Shared) -> None:
+        self._guarding = guarding
+        self._rules = {policy.id: dict(enumerate(policy.rules)) for policy in guarding.policies}
+        self._space, self._accesses = shared.space, shared.accesses
+        access = self._accesses.of(guarding)
+        self._reading = self._accesses.reading(guarding)
+        self._closed = access.closed
+        self._always = (*shared.among, -access.refused, -access.untaken, -access.unpassed)
+        self._literals: dict[Action, dict[_Key, int]] = {
+            action: {(rule.match.policy, rule.match.rule): rule.literal for rule in rules}
+            for action, rules in ((Action.DENY, access.deny), (Action.ALLOW, access.allow))
+        }
+        self._any = {action: self._any_of(action) for action in self._literals}
+
+    def has(self, policy: Policy) -> bool:
+        """Whether the policy applies here."""
+        return policy.id in self._rules
+
+    def guarding(self) -> Guarding:
+        """What stands here by now."""
+        policies = tuple(
+            replace(policy, rules=tuple(each for _, each in sorted(self._rules[policy.id].items())))
+            for policy in self._guarding.policies
+        )
+        return replace(self._guarding, policies=policies)
+
+    def is_changed(self, policy: Policy, index: int, smaller: Rule | None) -> bool:
+        """Whether any request is decided otherwise with `smaller` instead of the rule that was at `index`, or without it."""
+        key = (policy.id, index)
+        literals = self._literals[policy.action]
+        literal, other = literals.get(key, FALSE), self._literal(policy, smaller)
+        if literal == other:
+            return False
+        # A rule decides where none beside it matches: an ALLOW rule of what is not denied, a DENY rule of what is allowed.
+        others = [-each for at, each in literals.items() if at != key]
+        if policy.action is Action.ALLOW:
+            others.append(-self._any[Action.DENY])
+        elif self._closed:
+            others.append(self._any[Action.ALLOW])
+        # Taken for changed, a part stays, and no harm is done; that what goes changes nothing is proved again at the end.
+        possible = self._space.possible
+        return any(possible(*self._always, *others, *each) for each in ((literal, -other), (-literal, other)))
+
+    def take(self, policy: Policy, index: int, smaller: Rule | None) -> None:
+        """Have `smaller` instead of the rule that was at `index`, or nothing."""
+        key = (policy.id, index)
+        self._rules[policy.id] = _with(self._rules[policy.id], index, smaller)
+        self._literals[policy.action] = _with(self._literals[policy.action], key, self._literal(policy, smaller))
+        self._any[policy.action] = self._any_of(policy.action)
+
+    def _any_of(self, action: Action) -> int:
+        return self._space.circuit.any_of(self._literals[action].values())
+
+    def _literal(self, policy: Policy, rule: Rule | None) -> int:
+        """Where a rule of the policy matches; nowhere where proxies drop it."""
+        if rule is None:
+            return FALSE
+        alone = replace(policy, rules=(rule,))
+        found = self._accesses.rules([alone], self._guarding.trust_domains, self._reading)
+        return found[0].literal if found else FALSE
+
+
+def _with(some: Mapping[_At, _What], at: _At, what: _What | None) -> dict[_At, _What]:
+    """The same with something else at one place, or nothing."""
+    rest = {each: its for each, its in some.items() if each != at}
+    return rest if what is None else {**rest, at: what}
 
 
 def _smaller(rule: _Rule) -> Iterator[tuple[_Rule, Path, str]]:
