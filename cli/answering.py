@@ -21,6 +21,7 @@ from extauthz.shadowing import Shadowing
 from extauthz.tally import Fetch, Tally
 from extauthz.token_mode import TokenMode
 from extauthz.tokens import TokenReader, TrustingEnvoy, Verifying
+from extauthz.wire import forget_answers
 from mesh.files import STDIN
 from mesh.snapshot import Snapshot
 
@@ -85,6 +86,7 @@ class Answering:
     def take(self, versions: Versions) -> None:
         """Answer by these from now on."""
         self.versions = versions
+        forget_answers()
         rules = versions.enforced.jwt_rules()
         if self._shadow is not None and versions.shadow is not None:
             self._shadow.snapshot = versions.shadow

@@ -30,7 +30,16 @@ from extauthz.headers import Headers, Raw, raw_lines
 from extauthz.question import utf8
 from parser.diagnostics import quoted
 
-__all__ = ["Asked", "Destination", "MalformedRequestError", "at_gateway", "readings", "to_asked", "to_response"]
+__all__ = [
+    "Asked",
+    "Destination",
+    "MalformedRequestError",
+    "at_gateway",
+    "forget_answers",
+    "readings",
+    "to_asked",
+    "to_response",
+]
 
 _MAX_PORT = 65535
 # Two ways to read each comma, and a decision for each way.
@@ -416,6 +425,12 @@ def to_response(
     if response_headers or any(changes.headers.values()):
         return _without_changes(facts) + _changes(changes, response_headers)
     return _without_changes(facts) + _removals(tuple(changes.headers))
+
+
+def forget_answers() -> None:
+    """Let go of the answers that are kept. Each names the revision that it is by, so that those of an older one only take memory."""
+    for kept in (_unchanged, _without_changes, _refusal):
+        kept.cache_clear()
 
 
 _Facts = tuple[Verdict, Stage, str, str, Match | None, bool]

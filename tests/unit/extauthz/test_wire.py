@@ -11,7 +11,16 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authz.attributes import Protocol
 from authz.decision import Decision, Match, Stage, Verdict
 from authz.model import Action
-from extauthz.wire import MalformedRequestError, _subject, readings, to_asked, to_response
+from extauthz.wire import (
+    MalformedRequestError,
+    _refusal,
+    _subject,
+    _unchanged,
+    forget_answers,
+    readings,
+    to_asked,
+    to_response,
+)
 from tests import questions
 
 
@@ -173,3 +182,13 @@ def test_a_subject_is_written_as_openssl_does_with_the_bytes_of_what_has_no_name
         f"DC=example,1.3.6.1.4.1.99999.2=#0C81D1{long.encode().hex().upper()},1.3.6.1.4.1.99999.1=#0C0176,"
         "emailAddress=a@b,CN=Zo\\C3\\AB\\0A\\,\\+x"
     )
+
+
+def test_answers_by_older_revisions_are_let_go_of() -> None:
+    for revision in map(str, range(50)):
+        for verdict in Verdict:
+            to_response(Decision(verdict, Stage.ALLOW, "why"), revision=revision)
+    assert _unchanged.cache_info().currsize + _refusal.cache_info().currsize >= 100
+    forget_answers()
+    assert _unchanged.cache_info().currsize == _refusal.cache_info().currsize == 0
+    assert to_response(Decision(Verdict.ALLOW, Stage.ALLOW, "why"), revision="1")
