@@ -187,8 +187,12 @@ def test_a_subject_is_written_as_openssl_does_with_the_bytes_of_what_has_no_name
 def test_answers_by_older_revisions_are_let_go_of() -> None:
     for revision in map(str, range(50)):
         for verdict in Verdict:
-            to_response(Decision(verdict, Stage.ALLOW, "why"), revision=revision)
+            to_response(
+                Decision(verdict=verdict, stage=Stage.ALLOW, action=None, match=None, reason="why"), revision=revision
+            )
     assert _unchanged.cache_info().currsize + _refusal.cache_info().currsize >= 100
     forget_answers()
     assert _unchanged.cache_info().currsize == _refusal.cache_info().currsize == 0
-    assert to_response(Decision(Verdict.ALLOW, Stage.ALLOW, "why"), revision="1")
+    assert to_response(
+        Decision(verdict=Verdict.ALLOW, stage=Stage.ALLOW, action=None, match=None, reason="why"), revision="1"
+    )
