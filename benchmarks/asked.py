@@ -28,6 +28,7 @@ from extauthz.decision_log import DecisionLog
 from extauthz.server import Server
 from extauthz.service import AuthorizationService
 from extauthz.tokens import TrustingEnvoy
+from mesh.heap import use_one_arena
 from mesh.replacing import freeze
 from mesh.snapshot import Snapshot
 
@@ -264,6 +265,8 @@ def service(kind: Kind, log: Path | None = None) -> AuthorizationService:
 
 
 async def _serve() -> None:
+    # As `meshward serve` does.
+    use_one_arena()
     kind, *log = sys.argv[1:]
     server = Server(service(Kind(kind), Path(log[0]) if log else None), "127.0.0.1:0")
     await server.start()
