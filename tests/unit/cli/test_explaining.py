@@ -153,6 +153,7 @@ def test_every_vector_is_shown_whole_in_every_form() -> None:
         assert page.closed()
         assert page.tags <= TAGS
         seen = squeezed(page.text)
+        assert not re.search("(ALLOW|DENY|CUSTOM|AUDIT)(matches|does|is)", seen)
         assert text.startswith(document["answer"][0])
         for line in document["answer"]:
             assert squeezed(line) in seen
