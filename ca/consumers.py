@@ -102,9 +102,11 @@ class Consumers:
                 del self._named[caller]
         try:
             # Twice as long: a clock may be set back.
-            self._kept.forget_acknowledged(before=at - 2 * self._counts_for)
+            pending = self._kept.forget_acknowledged(before=at - 2 * self._counts_for)
         except StoreError as error:
             _logger.warning("%s", error)
+            return
+        pending.on_failure(lambda error: _logger.warning("who is long gone was not forgotten: %s", error))
 
     def _write(self, consumer: str, sequence: int, at: datetime) -> None:
         before = self._written.get(consumer)

@@ -268,6 +268,18 @@ def test_a_root_in_its_notice_says_what_is_waited_for(ca: Operator) -> None:
     assert "it has not been published for long enough" in said
 
 
+def test_who_takes_no_bundle_is_waited_for_and_left_behind_when_the_operator_says_so(ca: Operator) -> None:
+    settings = ca.directory / "authority.toml"
+    settings.write_text(settings.read_text().replace('notice = "25m"', 'notice = "0s"'))
+    with Store.open(f"sqlite:///{ca.directory}/store/store.db") as store:
+        store.authorities.acknowledge("sds late", 0, at=now()).result()
+    said = ca("rotate", "root", "--wait", "1s", code=ExitCode.INTERNAL)
+    assert "not every consumer holds the bundle that it is in: sds late (until " in said
+    assert "`--leave-behind` who does not take it" in said
+    assert "active   root" in ca("rotate", "root", "--leave-behind", "--wait", "20s")
+    assert "with sds late left behind" in ca("audit", "list")
+
+
 def test_what_is_tainted_signs_no_more(ca: Operator) -> None:
     root = next(str(row["id"]) for row in ca.rows("status") if row["kind"] == "root")
     ca("taint", root)

@@ -362,6 +362,11 @@ def test_authorities_are_shown_rotated_and_tainted(made: Edge) -> None:
     waiting = made.manage("GET", "/v1/authorities").json()["waiting"]
     assert [wait["consumers"] for wait in waiting if wait["reason"] == "consumers"] == [["late"]]
 
+    left = made.manage("POST", "/v1/authorities/root/rotate?leave_behind=true").json()
+    assert [slot["pace"] for slot in left["slots"] if slot["phase"] == "prepared"] == ["regardless"]
+    waiting = made.manage("GET", "/v1/authorities").json()["waiting"]
+    assert {wait["reason"] for wait in waiting if wait["kind"] == "root"} == {"notice"}
+
     intermediate = made.office.signing.now().issuer
     tainted = made.manage("POST", f"/v1/authorities/{intermediate}/taint")
     assert tainted.status_code == 202
@@ -370,7 +375,11 @@ def test_authorities_are_shown_rotated_and_tainted(made: Edge) -> None:
     assert problem(made.manage("POST", "/v1/authorities/ffff/taint")) == (404, "not-found")
     assert problem(made.manage("POST", "/v1/authorities/leaf/rotate")) == (400, "request-refused")
     actions = [row.event for row in made.office.store.audit.list(size=1000).rows if row.event.actor == "admin:token"]
-    assert [event.action for event in actions] == ["rotate root", f"taint {intermediate}"]
+    assert [event.action for event in actions] == [
+        "rotate root",
+        "rotate root regardless",
+        f"taint {intermediate}",
+    ]
 
 
 def test_metrics_and_health_are_for_whoever_reaches_the_listener(shared: Edge) -> None:
