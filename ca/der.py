@@ -12,6 +12,7 @@ from hashlib import sha1
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ca.by_identity import ByIdentity
 from ca.keys.key_type import VerificationKey
 
 __all__ = [
@@ -30,7 +31,6 @@ _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION_3 = bytes.fromhex("a003020102")
 _EXTENSIONS = 0xA3
 _CRITICAL = bytes.fromhex("0101ff")
-_MAX_KEPT = 64
 
 
 def tbs_to_der(  # noqa: PLR0913  # the fields of a TBSCertificate
@@ -89,36 +89,21 @@ def _time(at: datetime) -> bytes:
     return _encoded(_GENERALIZED_TIME, f"{at.year:04}{rest}".encode())
 
 
-# By identity: comparing two names takes longer than encoding one.
-_NAMES: dict[int, tuple[x509.Name, bytes]] = {}
+def _name_to_der(name: x509.Name) -> bytes:
+    return name.public_bytes()
 
 
-def name_to_der(name: x509.Name) -> bytes:
-    """A distinguished name."""
-    kept = _NAMES.get(id(name))
-    if kept is not None:
-        return kept[1]
-    encoded = name.public_bytes()
-    if len(_NAMES) >= _MAX_KEPT:
-        _NAMES.clear()
-    _NAMES[id(name)] = (name, encoded)
-    return encoded
+name_to_der = ByIdentity(_name_to_der)
+"""A distinguished name."""
 
 
-# By identity, as below: one key is written several times on its way into a certificate.
-_KEYS: dict[int, tuple[VerificationKey, bytes]] = {}
+def _key_to_der(key: VerificationKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def key_to_der(key: VerificationKey) -> bytes:
-    """A SubjectPublicKeyInfo."""
-    kept = _KEYS.get(id(key))
-    if kept is not None:
-        return kept[1]
-    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if len(_KEYS) >= _MAX_KEPT:
-        _KEYS.clear()
-    _KEYS[id(key)] = (key, encoded)
-    return encoded
+# One key is written several times on its way into a certificate.
+key_to_der = ByIdentity(_key_to_der)
+"""A SubjectPublicKeyInfo."""
 
 
 def key_identifier(key: VerificationKey) -> x509.SubjectKeyIdentifier:
@@ -146,8 +131,6 @@ def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
     return _encoded(_SEQUENCE, _oid(extension.oid) + critical + content)
 
 
-# By identity, for comparing two of them takes as long as encoding one. What is kept here stays alive, so its id stays its own.
-_KEPT: dict[int, tuple[x509.ExtensionType, bytes]] = {}
 _OF_FEW_VALUES = frozenset(
     {x509.AuthorityKeyIdentifier, x509.BasicConstraints, x509.ExtendedKeyUsage, x509.KeyUsage},
 )
@@ -155,15 +138,14 @@ _OF_FEW_VALUES = frozenset(
 
 def value_to_der(value: x509.ExtensionType) -> bytes:
     """What is in an extension."""
-    kept = _KEPT.get(id(value))
-    if kept is not None:
-        return kept[1]
-    encoded = value.public_bytes()
-    if type(value) in _OF_FEW_VALUES:
-        if len(_KEPT) >= _MAX_KEPT:
-            _KEPT.clear()
-        _KEPT[id(value)] = (value, encoded)
-    return encoded
+    return _few_to_der(value) if type(value) in _OF_FEW_VALUES else value.public_bytes()
+
+
+def _value_to_der(value: x509.ExtensionType) -> bytes:
+    return value.public_bytes()
+
+
+_few_to_der = ByIdentity(_value_to_der)
 
 
 @lru_cache(maxsize=64)

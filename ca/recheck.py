@@ -7,11 +7,11 @@ a device, and not the profile, whose leaves have to stand up to the verification
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from ca.by_identity import ByIdentity
 from ca.der import key_to_der, length_at, name_to_der, value_to_der
 from ca.errors import RecheckError
 from ca.frames import Frame, Frames
@@ -145,12 +145,14 @@ class _Issuer:
     algorithm: SignatureAlgorithm
 
 
-@lru_cache(maxsize=16)
-def _read_issuer(certificate: x509.Certificate) -> _Issuer:
-    """What every certificate of an issuer has in common."""
+def _issuer(certificate: x509.Certificate) -> _Issuer:
     public_key = require_verification_key(certificate.public_key())
     subject_key = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return _Issuer(public_key, name_to_der(certificate.subject), subject_key, algorithm_of(public_key))
+
+
+# What every certificate of an issuer has in common.
+_read_issuer = ByIdentity(_issuer, most=16)
 
 
 def _require_fields(certificate: x509.Certificate, tbs: bytes, profile: Profile, issuer: _Issuer) -> bytes:

@@ -156,13 +156,13 @@ class KeptSigning:
             StoreUnavailableError: nobody can tell what is kept. What signed before goes on.
         """
         with self._lock:
+            if self._version and self._kept.number(self._trust_domain) == self._version:
+                return False
             version = self._kept.load(self._trust_domain)
             if version is None:
                 raise NotReadyError(
                     f"there are no authorities of `{self._trust_domain}`; `meshward ca init` makes them"
                 )
-            if version.number == self._version:
-                return False
             self._signing = signing_of(version.authorities, self._keys)
             self._keys.keep(slot.key_name for slot in version.authorities.slots if slot.phase is Phase.ACTIVE)
             self._version = version.number

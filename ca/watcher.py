@@ -8,10 +8,14 @@ from ca.changes import Changes
 from ca.errors import AuthorityError
 from ca.signing import FollowedSigning
 from ca.store import KeptEntries
+from ca.store.entries import FRESH
 
 __all__ = ["Watcher"]
 
 _logger = logging.getLogger("meshward.ca")
+
+_EVERY = FRESH * 0.9
+"""A little more often than entries have to be looked at, so that no request does."""
 
 
 class Watcher:
@@ -23,7 +27,7 @@ class Watcher:
         entries: KeptEntries,
         changes: Changes,
         *,
-        every: timedelta = timedelta(milliseconds=100),
+        every: timedelta = _EVERY,
     ) -> None:
         self._signing = signing
         self._entries = entries

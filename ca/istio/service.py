@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from ca.attestation import Caller
@@ -32,6 +31,7 @@ from ca.istio.ca_pb2 import DESCRIPTOR, IstioCertificateRequest, IstioCertificat
 from ca.istio.impersonation import Impersonation
 from ca.joining import attest_renewal
 from ca.office import Office
+from ca.pem import bundle_to_pem, chain_to_pems
 from ca.refusals import Refusal, RefusalKind, refusal_of
 
 __all__ = ["SERVICE", "CertificateService", "TokenAttestor"]
@@ -202,5 +202,4 @@ def _lifetime(seconds: int) -> timedelta | None:
 
 def _laid_out(issued: IssuedX509) -> list[str]:
     """Leaf and intermediates one by one, and in the last place all roots, old and new: by no other way do agents hear of new ones."""
-    chain = [certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in issued.svid.chain]
-    return [*chain, issued.signing.bundle.to_pem().decode("ascii")]
+    return [*chain_to_pems(issued.svid), bundle_to_pem(issued.signing.bundle)]

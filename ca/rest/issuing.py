@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Annotated, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import Header, Request, Response
 from pydantic import AwareDatetime, Field
 
@@ -17,6 +16,7 @@ from ca.inventory import IssuedKind
 from ca.issuance import IssuedX509, Repeat
 from ca.jwt_svid import MAX_AUDIENCE
 from ca.office import Office
+from ca.pem import bundle_to_pem, chain_to_pems
 from ca.rest.asking import Asking
 from ca.rest.problems import ProblemError, Problems, documented
 from ca.rest.straight import Application, Straight
@@ -223,10 +223,8 @@ def _x509_answer(issued: IssuedX509) -> X509Answer:
         spiffe_id=str(svid.spiffe_id),
         serial=f"{svid.leaf.serial_number:x}",
         expires=svid.leaf.not_valid_after_utc,
-        chain=[certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in svid.chain],
-        bundle=BundleAnswer(
-            trust_domain=bundle.trust_domain.name, sequence=bundle.sequence, pem=bundle.to_pem().decode("ascii")
-        ),
+        chain=chain_to_pems(svid),
+        bundle=BundleAnswer(trust_domain=bundle.trust_domain.name, sequence=bundle.sequence, pem=bundle_to_pem(bundle)),
         hint=issued.entry.hint,
     )
 

@@ -10,8 +10,9 @@ from ca.audit import AuditEvent, Outcome
 from ca.authorities import Authorities, Slot
 from ca.errors import StoreConflictError
 from ca.phases import Pace, Phase, SlotKind
-from ca.store.committing import Pending, Transaction, Writer
+from ca.store.committing import Transaction, Writer
 from ca.store.database import Database
+from ca.store.pending import Pending
 from ca.store.schema import acknowledgements, authorities, slots
 from identity import TrustDomain
 
@@ -32,6 +33,16 @@ class KeptAuthorities:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
+
+    def number(self, trust_domain: TrustDomain) -> int:
+        """That of the version that was saved last; 0 if none was.
+
+        Raises:
+            StoreUnavailableError: nobody can tell.
+        """
+        statement = select(authorities.c.version).where(authorities.c.trust_domain == trust_domain.name)
+        with self._database.read() as connection:
+            return int(connection.execute(statement).scalar_one_or_none() or 0)
 
     def load(self, trust_domain: TrustDomain) -> Version | None:
         """What was saved last; `None` if nothing was.
@@ -95,7 +106,7 @@ class KeptAuthorities:
         return self._writer.submit(work)
 
     def acknowledge(self, consumer: str, sequence: int, *, at: datetime) -> Pending[None]:
-        """Remember that `consumer` holds the bundle of that sequence. What it held before is never taken back.
+        """Remember that `consumer` holds the bundle of that sequence, with the next commit. What it held before is never taken back.
 
         Raises:
             StoreUnavailableError: nobody can tell whether it was kept.
@@ -104,7 +115,7 @@ class KeptAuthorities:
         def work(transaction: Transaction) -> None:
             transaction.acknowledge(consumer, sequence, at)
 
-        return self._writer.submit(work)
+        return self._writer.submit(work, is_patient=True)
 
     def forget_acknowledged(self, *, before: datetime) -> Pending[None]:
         """Forget who was seen last before that.
@@ -124,9 +135,11 @@ class KeptAuthorities:
         Raises:
             StoreUnavailableError: nobody can tell.
         """
-        statement = select(acknowledgements).where(acknowledgements.c.seen >= since)
+        # There is one for each workload of the mesh, and this is asked every second: no more is read than is needed.
+        statement = select(acknowledgements.c.consumer, acknowledgements.c.sequence)
         with self._database.read() as connection:
-            return {row.consumer: row.sequence for row in connection.execute(statement)}
+            rows = connection.execute(statement.where(acknowledgements.c.seen >= since))
+            return {consumer: sequence for consumer, sequence in rows}  # noqa: C416  # a row is no pair to `dict`
 
 
 def _differ(before: Version, changed: Authorities) -> bool:

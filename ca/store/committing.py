@@ -1,13 +1,11 @@
 """Group commit: those who write at the same time wait for one commit together."""
 
-import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Table, update
 from sqlalchemy.engine import CursorResult
@@ -19,13 +17,18 @@ from ca.inventory import RevocationReason
 from ca.store import schema
 from ca.store.database import Database
 from ca.store.driver import Driver
+from ca.store.pending import Deliveries, Pending
 from ca.store.statements import ACKNOWLEDGE, APPEND_AUDIT, HOLDERS, INTEND, RELEASE, read_heads, write_heads
 
-__all__ = ["GATHER", "MOST", "Pending", "Refusal", "Transaction", "Work", "Writer"]
+__all__ = ["GATHER", "MOST", "Refusal", "Transaction", "Work", "Writer"]
 
 GATHER = MAX_GATHER = timedelta(milliseconds=5)
 MOST = 64
 """How many pieces of work a commit has at most."""
+PATIENCE = timedelta(milliseconds=20)
+"""How long patient work waits for a commit to go with."""
+_FEW = 4
+"""So many that come together are committed at once: to wait for more would take them longer than it saves."""
 
 T = TypeVar("T")
 
@@ -212,83 +215,11 @@ def _not_to_be_released(serial: object) -> StoreConflictError:
 Work = Callable[[Transaction], T | Refusal]
 
 
-class Pending(Generic[T]):
-    """What is being written: `await` it, or ask for its `result()`. Once it is there it is on the disk.
-
-    Raises (both): what the store refuses, or `StoreUnavailableError` if nobody can tell what was written.
-    """
-
-    def __init__(self, future: "Future[T]", deliveries: "_Deliveries") -> None:
-        self._future = future
-        self._deliveries = deliveries
-
-    def result(self) -> T:
-        """Wait for it, in a thread that may wait."""
-        return self._future.result()
-
-    def on_failure(self, tell: Callable[[BaseException], None]) -> None:
-        """Have `tell` called, in whatever thread, if it fails. For whoever does not wait."""
-
-        def done(future: "Future[T]") -> None:
-            error = future.exception()
-            if error is not None:
-                tell(error)
-
-        self._future.add_done_callback(done)
-
-    def __await__(self) -> Generator[Any, None, T]:
-        if self._future.done():
-            return self._future.result()
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[T] = loop.create_future()
-        self._future.add_done_callback(lambda done: self._deliveries.add(loop, waiter, done))
-        return (yield from waiter)
-
-
-class _Deliveries:
-    """Wakes an event loop once a commit, not once for each that waits in it: a wake-up costs more than an insert."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    def add(self, loop: asyncio.AbstractEventLoop, waiter: "asyncio.Future[Any]", done: "Future[Any]") -> None:
-        gathered = getattr(self._local, "gathered", None)
-        if gathered is None:  # not in the writer's thread: it was done just before it was waited for
-            _wake(loop, [(waiter, done)])
-        else:
-            gathered[loop].append((waiter, done))
-
-    def begin(self) -> None:
-        self._local.gathered = defaultdict(list)
-
-    def end(self) -> None:
-        gathered = self._local.gathered
-        del self._local.gathered
-        for loop, waiters in gathered.items():
-            _wake(loop, waiters)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, waiters: "list[tuple[asyncio.Future[Any], Future[Any]]]") -> None:
-    def tell() -> None:
-        for waiter, done in waiters:
-            if waiter.done():  # its task was cancelled
-                continue
-            error = done.exception()
-            if error is None:
-                waiter.set_result(done.result())
-            else:
-                waiter.set_exception(error)
-
-    try:
-        loop.call_soon_threadsafe(tell)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        return
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     work: Work[Any]
-    future: "Future[Any]"
+    pending: Pending[Any]
+    is_patient: bool
 
 
 class _SpoiledError(Exception):
@@ -302,7 +233,7 @@ class _CommitError(Exception):
 class Writer:
     """The thread that owns the writing connection.
 
-    Work that comes one by one is committed at once. When several come together, it waits a little for more: until
+    Work that comes one by one, or few at a time, is committed at once. When more come together, it waits a little for others: until
     `gather` has passed, or there are 64.
     """
 
@@ -313,53 +244,58 @@ class Writer:
         self._writing = database.writing()
         self._gather = gather.total_seconds()
         self._jobs: list[_Job] = []
-        self._deliveries = _Deliveries()
+        self._deliveries = Deliveries()
         self._closed = False
         self._lock = threading.Lock()
         self._some = threading.Event()
+        self._urgent = threading.Event()
         self._enough = threading.Event()
         # A process that ends without closing loses only what nobody was told of.
         self._thread = threading.Thread(target=self._run, name="meshward-store", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work[T]) -> Pending[T]:
-        """Have `work` done in the next commit.
+    def submit(self, work: Work[T], *, is_patient: bool = False) -> Pending[T]:
+        """Have `work` done in the next commit. Where nobody waits for it, it is patient, and goes with what others wait for.
 
         Work that shares a commit is done in the order in which it was submitted. A piece that raises before its first
         write disturbs none of the others; one that raises later makes them be done again, each by itself.
         """
-        future: Future[T] = Future()
+        pending: Pending[T] = Pending(self._deliveries)
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError(self._database.place, "it is closed")
-            self._jobs.append(_Job(work, future))
+            self._jobs.append(_Job(work, pending, is_patient))
             waiting = len(self._jobs)
-        # The thread is woken for a group, not for each of it.
-        if waiting == 1:
-            self._some.set()
-        elif waiting == MOST:
-            self._enough.set()
-        return Pending(future, self._deliveries)
+            # The thread is woken for a group, not for each of it.
+            if waiting == 1:
+                self._some.set()
+            elif waiting == MOST:
+                self._enough.set()
+            if not (is_patient or self._urgent.is_set()):
+                self._urgent.set()
+        return pending
 
     def close(self) -> None:
         """Commit what was submitted, and end."""
         with self._lock:
             self._closed = True
-        self._some.set()
-        self._enough.set()
+            self._some.set()
+            self._urgent.set()
+            self._enough.set()
         self._thread.join()
 
     def _run(self) -> None:
         together = 1
         while True:
             self._some.wait()
-            if together > 1:
+            self._urgent.wait(PATIENCE.total_seconds())
+            if together > _FEW:
                 self._enough.wait(self._gather)
             jobs = self._taken()
             if not jobs:
                 self._writing.close()
                 return
-            together = len(jobs)
+            together = sum(not job.is_patient for job in jobs)
             self._deliveries.begin()
             try:
                 self._commit(jobs)
@@ -373,6 +309,8 @@ class Writer:
             if not self._closed:
                 if not self._jobs:
                     self._some.clear()
+                if all(job.is_patient for job in self._jobs):
+                    self._urgent.clear()
                 if len(self._jobs) < MOST:
                     self._enough.clear()
         return jobs
@@ -392,9 +330,9 @@ class Writer:
         else:
             for job, outcome in zip(jobs, outcomes, strict=True):
                 if isinstance(outcome, Refusal):
-                    job.future.set_exception(outcome.error)
+                    job.pending.fail(outcome.error)
                 else:
-                    job.future.set_result(outcome)
+                    job.pending.settle(outcome)
 
     def _attempt(self, jobs: list[_Job]) -> list[object]:
         transaction = Transaction(self._writing.begin())
@@ -436,7 +374,7 @@ class Writer:
 
 def _fail(jobs: list[_Job], error: Exception) -> None:
     for job in jobs:
-        job.future.set_exception(error)
+        job.pending.fail(error)
 
 
 def _audit_values(row: AuditRow) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from ca.errors import StoreUnavailableError
 from ca.store.driver import Driver
+from ca.store.statements import STATEMENTS
 
 __all__ = ["Database", "Writing", "open_database"]
 
@@ -179,7 +180,7 @@ def _open_sqlite(url: URL) -> Database:
             f"sqlite:///{path}",
             hide_parameters=True,
             poolclass=QueuePool,
-            connect_args={"timeout": _BUSY, "check_same_thread": False},
+            connect_args={"timeout": _BUSY, "check_same_thread": False, "cached_statements": STATEMENTS},
             pool_size=size,
         )
         for size in (4, 1)
@@ -237,6 +238,7 @@ def _set_up_postgresql_writer(connection: Any, _: object) -> None:
     # A replica that is stopped in the middle must not stop the others for good.
     for setting in ("lock_timeout = '5s'", "idle_in_transaction_session_timeout = '10s'"):
         connection.execute(f"SET {setting}")
+    connection.prepared_max = STATEMENTS
     if connection.execute("SHOW synchronous_commit").fetchone()[0] == "off":
         connection.execute("SET synchronous_commit = on")
     connection.commit()

@@ -15,9 +15,10 @@ from ca.entries import Entry, EntryFilter, EntryIndex
 from ca.errors import NotKeptError, StoreConflictError
 from ca.inventory import Page
 from ca.selector import Selector
-from ca.store.committing import Pending, Transaction, Writer
+from ca.store.committing import Transaction, Writer
 from ca.store.database import Database
 from ca.store.paging import page, prefixed
+from ca.store.pending import Pending
 from ca.store.schema import ENTRIES_REVISION, MICROSECOND, entries, entry_changes, entry_selectors, heads
 from identity import SpiffeId, TrustDomain
 
@@ -36,6 +37,7 @@ class KeptEntries:
         self._database = database
         self._writer = writer
         self._fresh = fresh.total_seconds()
+        self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._index = EntryIndex()
         self._revision = -1
@@ -136,22 +138,25 @@ class KeptEntries:
         Raises:
             StoreUnavailableError: nobody can tell whether what is known is still so.
         """
+        if not self._is_fresh():
+            with self._looking:
+                # Whoever was looking meanwhile has seen it.
+                if not self._is_fresh():
+                    self._look()
         with self._lock:
-            now = time.monotonic()
-            written = self._written
-            if self._revision < written or now - self._looked >= self._fresh:
-                self._refresh()
-                self._looked = now
             return self._index.entries_for(selectors)
 
     def revision(self) -> int:
-        """Grows with every change, by whichever replica.
+        """Grows with every change, by whichever replica. What has changed is found by `entries_for` from then on.
+
+        Whoever asks often enough, in a thread, spares it looking.
 
         Raises:
             StoreUnavailableError: nobody can tell.
         """
-        with self._database.read() as connection:
-            return int(connection.execute(_REVISION).scalar_one())
+        with self._looking:
+            self._look()
+            return self._revision
 
     def _note(self, transaction: Transaction, entry_id: str) -> None:
         revision = transaction.count(ENTRIES_REVISION)
@@ -161,24 +166,34 @@ class KeptEntries:
     def _wrote(self, revision: int) -> None:
         self._written = max(self._written, revision)
 
-    def _refresh(self) -> None:
+    def _is_fresh(self) -> bool:
+        return self._revision >= self._written and time.monotonic() - self._looked < self._fresh
+
+    def _look(self) -> None:
+        """Take up what has changed. Callers hold `_looking`; who asks for entries meanwhile is not held up."""
+        now = time.monotonic()
         with self._database.read() as connection:
             revision = connection.execute(_REVISION).scalar_one()
-            if revision == self._revision:
-                return
-            changed = None if self._revision < 0 else self._changed(connection, revision)
-            if changed is None:
-                index = EntryIndex()
-                for row in connection.execute(select(entries).order_by(entries.c.number)):
-                    index.put(row.number, _entry(row))
+            if revision != self._revision:
+                self._take_up(connection, revision)
+        self._revision, self._looked = revision, now
+
+    def _take_up(self, connection: Connection, revision: int) -> None:
+        changed = None if self._revision < 0 else self._changed(connection, revision)
+        if changed is None:
+            index = EntryIndex()
+            for row in connection.execute(select(entries).order_by(entries.c.number)):
+                index.put(row.number, _entry(row))
+            with self._lock:
                 self._index = index
-            else:
-                found = connection.execute(select(entries).where(entries.c.id.in_(changed))).all()
-                for entry_id in changed:
-                    self._index.remove(entry_id)
-                for row in found:
-                    self._index.put(row.number, _entry(row))
-        self._revision = revision
+            return
+        rows = connection.execute(select(entries).where(entries.c.id.in_(changed))).all()
+        found = [(row.number, _entry(row)) for row in rows]
+        with self._lock:
+            for entry_id in changed:
+                self._index.remove(entry_id)
+            for number, entry in found:
+                self._index.put(number, entry)
 
     def _changed(self, connection: Connection, revision: int) -> set[str] | None:
         """The ids of what has changed since we last looked; `None` if that is not worth going through."""

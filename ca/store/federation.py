@@ -6,8 +6,9 @@ from sqlalchemy import delete, insert, select, update
 
 from ca.audit import AuditEvent, Outcome
 from ca.errors import NotKeptError, StoreConflictError
-from ca.store.committing import Pending, Refusal, Transaction, Writer
+from ca.store.committing import Refusal, Transaction, Writer
 from ca.store.database import Database
+from ca.store.pending import Pending
 from ca.store.schema import federated_bundles
 from identity import Bundle, TrustDomain, parse_bundle, to_document
 

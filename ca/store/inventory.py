@@ -21,9 +21,10 @@ from ca.inventory import (
     RevocationReason,
     RevokedSerial,
 )
-from ca.store.committing import Pending, Transaction, Writer
+from ca.store.committing import Transaction, Writer
 from ca.store.database import Database
 from ca.store.paging import page, prefixed
+from ca.store.pending import Pending
 from ca.store.schema import REVOCATIONS, answers, heads, issued, to_number
 from identity import SpiffeId
 

@@ -18,11 +18,14 @@ __all__ = [
     "HOLDERS",
     "INTEND",
     "RELEASE",
+    "STATEMENTS",
     "ManyRows",
     "read_heads",
     "write_heads",
 ]
 
+STATEMENTS = 512
+"""How many are kept prepared: of each kind below one for each number of rows that a commit may have."""
 _ROWS = "{rows}"
 _MOST = 64
 
@@ -44,16 +47,12 @@ class ManyRows:
             yield from driver.rows(statement, values)
 
     def _parts(self, driver: Driver, rows: Sequence[Values]) -> Iterator[tuple[str, Values]]:
-        start = 0
-        while start < len(rows):
-            # By powers of two, so that there are few statements for a database to prepare.
-            end = start + min(1 << ((len(rows) - start).bit_length() - 1), _MOST)
-            statement = _written(self._text, self._row, end - start, driver.placeholder)
-            yield statement, tuple(chain.from_iterable(rows[start:end]))
-            start = end
+        for start in range(0, len(rows), _MOST):
+            part = rows[start : start + _MOST]
+            yield _written(self._text, self._row, len(part), driver.placeholder), tuple(chain.from_iterable(part))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=STATEMENTS)
 def _written(text: str, row: str, count: int, placeholder: str) -> str:
     return text.replace(_ROWS, ", ".join([row] * count)).replace("?", placeholder)
 

@@ -12,9 +12,10 @@ from sqlalchemy import Row, delete, select, update
 from ca.audit import AuditEvent, Outcome
 from ca.errors import JoinTokenError, NotKeptError, TokenFault
 from ca.inventory import Page
-from ca.store.committing import Pending, Refusal, Transaction, Writer
+from ca.store.committing import Refusal, Transaction, Writer
 from ca.store.database import Database
 from ca.store.paging import page
+from ca.store.pending import Pending
 from ca.store.schema import join_tokens
 from identity import SpiffeId
 

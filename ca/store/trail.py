@@ -7,9 +7,10 @@ from sqlalchemy import Connection, Row, select
 
 from ca.audit import AuditEvent, AuditHead, AuditRow, Outcome, verify_audit
 from ca.inventory import Page
-from ca.store.committing import Pending, Transaction, Writer
+from ca.store.committing import Transaction, Writer
 from ca.store.database import Database
 from ca.store.paging import page
+from ca.store.pending import Pending
 from ca.store.schema import AUDIT_HEAD, audit, heads
 
 __all__ = ["AuditTrail", "verify_kept"]
