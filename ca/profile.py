@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ca.by_identity import ByIdentity
 from ca.der import key_identifier
 from ca.errors import RefusedLifetimeError, RefusedNameError
 from ca.keys.key_type import VerificationKey
@@ -100,7 +101,7 @@ def leaf_profile(  # noqa: PLR0913  # all that two leaves may differ in
     now = _whole_seconds(at)
     if not MIN_TTL <= ttl <= MAX_TTL:
         raise RefusedLifetimeError(f"not {MIN_TTL} to {MAX_TTL}", lifetime=ttl, at=now)
-    if any(now < certificate.not_valid_before_utc for certificate in chain):
+    if any(now < _life(certificate)[0] for certificate in chain):
         raise RefusedLifetimeError("the chain is not valid yet", lifetime=ttl, at=now)
     not_after = _capped(now + ttl, chain)
     if not_after - now < MIN_TTL:
@@ -241,7 +242,14 @@ def _key_usage(
 
 def _capped(not_after: datetime, chain: tuple[x509.Certificate, ...]) -> datetime:
     # Every certificate, not only the next: a root may end before what it signed.
-    return min([not_after, *(certificate.not_valid_after_utc for certificate in chain)])
+    return min([not_after, *(_life(certificate)[1] for certificate in chain)])
+
+
+def _read_life(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+_life = ByIdentity(_read_life)
 
 
 def _whole_seconds(at: datetime) -> datetime:

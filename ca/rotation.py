@@ -52,7 +52,7 @@ class Facts:
     at: datetime
     acknowledged: Mapping[str, int]
     """For each consumer that counts, the newest sequence of the bundle that it is known to hold. One that has no valid leaf and no
-    stream is nobody's peer and need not count."""
+    stream is nobody's peer and need not count. Where nothing is prepared nobody need."""
     last_expiry: Mapping[str, datetime]
     """For each intermediate and JWT key, by its id, the end of the last that it signed, intents included. What is revoked need not
     count, nor, where the issuer is tainted, what its holder has been seen to replace."""

@@ -20,10 +20,9 @@ class Selector:
     def __post_init__(self) -> None:
         if not self.kind or not self.value or ":" in self.kind:
             raise InvalidSelectorError(str(self), "it is not `kind:value`, as in `unix:uid:1000`")
-        if len(str(self)) > _LONGEST or not str(self).isprintable():
-            raise InvalidSelectorError(
-                str(self)[:_LONGEST], f"it is longer than {_LONGEST} characters or not printable"
-            )
+        text = str(self)
+        if len(text) > _LONGEST or not text.isprintable():
+            raise InvalidSelectorError(text[:_LONGEST], f"it is longer than {_LONGEST} characters or not printable")
 
     @classmethod
     def parse(cls, text: str) -> Self:

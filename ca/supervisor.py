@@ -127,8 +127,11 @@ class Supervisor:
     def _look(self, at: datetime) -> tuple[Version | None, Authorities, Step | Waiting]:
         version = self._store.authorities.load(self._trust_domain)
         authorities = Authorities(self._trust_domain) if version is None else version.authorities
+        # Nobody has to hold what is not there yet, and to read what all of a mesh hold takes the interpreter from those who ask.
+        is_waited_for = any(slot.phase is Phase.PREPARED for slot in authorities.slots)
+        acknowledged = self._acknowledged(at) if is_waited_for else {}
         # Gathered after they were loaded: a leaf that is signed meanwhile is counted.
-        facts = gathered_facts(self._store, authorities, self._acknowledged(at), at=at)
+        facts = gathered_facts(self._store, authorities, acknowledged, at=at)
         return version, authorities, next_step(authorities, facts, self._settings, kinds=self._kinds)
 
     def _change(self, change: Callable[[Authorities, datetime], Authorities], *, by: str, action: str) -> Authorities:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ca.attestation.caller import Attestor, Caller
 from ca.errors import AttestationError, UnknownTokenKeyError
@@ -47,18 +48,23 @@ class ServiceAccount:
             "pod-uid": self.pod_uid,
             "node-name": self.node,
         }
-        kind = Attestor.KUBERNETES.value
-        selectors = frozenset(Selector(kind, f"{name}:{value}") for name, value in facts.items() if value)
+        selectors = frozenset(_selector(f"{name}:{value}") for name, value in facts.items() if value)
         spiffe_id = None
         if named_in is not None:
             spiffe_id = SpiffeId.for_workload(named_in, namespace=self.namespace, service_account=self.name)
         return Caller(
             Attestor.KUBERNETES,
-            f"{kind}:{cluster}:{self.namespace}:{self.name}",
+            f"{Attestor.KUBERNETES.value}:{cluster}:{self.namespace}:{self.name}",
             selectors,
             spiffe_id,
             instance=self.pod_uid or "",
         )
+
+
+@lru_cache(maxsize=8192)
+def _selector(value: str) -> Selector:
+    # Most are those of many pods.
+    return Selector(Attestor.KUBERNETES.value, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

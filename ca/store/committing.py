@@ -1,6 +1,7 @@
 """Group commit: those who write at the same time wait for one commit together."""
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +28,6 @@ MOST = 64
 """How many pieces of work a commit has at most."""
 PATIENCE = timedelta(milliseconds=20)
 """How long patient work waits for a commit to go with."""
-_FEW = 4
-"""So many that come together are committed at once: to wait for more would take them longer than it saves."""
 
 T = TypeVar("T")
 
@@ -233,8 +232,8 @@ class _CommitError(Exception):
 class Writer:
     """The thread that owns the writing connection.
 
-    Work that comes one by one, or few at a time, is committed at once. When more come together, it waits a little for others: until
-    `gather` has passed, or there are 64.
+    Work that comes one by one is committed at once. When several come together, it waits a little for more: as long as the last
+    commit took, which is what they would wait otherwise, up to `gather`, or until there are 64.
     """
 
     def __init__(self, database: Database, *, gather: timedelta = GATHER) -> None:
@@ -285,22 +284,24 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        together = 1
+        together, took = 1, 0.0
         while True:
             self._some.wait()
             self._urgent.wait(PATIENCE.total_seconds())
-            if together > _FEW:
-                self._enough.wait(self._gather)
+            if together > 1:
+                self._enough.wait(min(took, self._gather))
             jobs = self._taken()
             if not jobs:
                 self._writing.close()
                 return
             together = sum(not job.is_patient for job in jobs)
+            began = time.monotonic()
             self._deliveries.begin()
             try:
                 self._commit(jobs)
             finally:
                 self._deliveries.end()
+            took = time.monotonic() - began
 
     def _taken(self) -> "list[_Job]":
         """Up to 64 of what was submitted; none where it was closed and all is done."""
