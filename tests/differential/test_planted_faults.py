@@ -18,7 +18,7 @@ from demo.sidecar import Json
 from tests.differential import comparison, emitter, jwt_emitter
 from tests.differential.bootstrap import Slot
 from tests.differential.cases import Case, Mesh
-from tests.differential.comparison import MAX_CASES, compare
+from tests.differential.comparison import compare
 from tests.differential.generator import random_case, random_questions
 from tests.differential.reference import deciding_by_the_reference
 from tests.differential.report import differences
@@ -144,8 +144,9 @@ SHOWN_BY: Mapping[Plant, Callable[[Rule], bool]] = {
     keep_the_query_of_paths: wants_an_exact_path,
     split_no_claims: wants_a_word_of_a_split_claim,
 }
-EACH = MAX_CASES // len(IN_TRANSLATION)
+EACH = 10
 QUESTIONS = 30
+IN_ALL = 40
 
 
 def cases_with(plant: Plant, random: Random) -> Iterator[Case]:
@@ -249,16 +250,16 @@ def cases_for(plant: Plant | None) -> list[Case]:
     random = Random(4)
     shown_by = None if plant is None else SHOWN_IN_DECIDING_BY.get(plant)
     if shown_by is None:
-        return [random_case(random, 12) for _ in range(80)]
+        return [random_case(random, 12) for _ in range(IN_ALL)]
     found: list[Case] = []
-    while len(found) < 80:
+    while len(found) < IN_ALL:
         drawn = random_case(random, 0)
         for policy in drawn.policies:
             rule = next(filter(shown_by, policy.rules), None)
             if rule is not None:
                 policies = (replace(policy, rules=(rule,)),)
                 found.append(replace(drawn, policies=policies, questions=random_questions(random, policies, QUESTIONS)))
-    return found[:80]
+    return found[:IN_ALL]
 
 
 def test_without_a_fault_there_is_no_difference() -> None:

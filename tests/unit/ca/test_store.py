@@ -1,6 +1,8 @@
 """What only the embedded store, or its writer, keeps to."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,8 +11,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ca.audit import AuditEvent, Outcome
-from ca.errors import StoreUnavailableError
-from ca.store import Store, migrating
+from ca.entries import Entry
+from ca.errors import NotKeptError, StoreUnavailableError
+from ca.selector import Selector
+from ca.store import Store, committing, migrating
+from identity import SpiffeId
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 EVENT = AuditEvent(AT, "a", "b", Outcome.DONE)
@@ -106,3 +111,75 @@ def test_the_newest_revision_is_that_of_the_newest_script(tmp_path: Path) -> Non
     assert ScriptDirectory.from_config(config).get_current_head() == migrating.HEAD
     with Store.open(f"sqlite:///{tmp_path}/store/store.db") as store:
         assert store.audit.head().number == 0
+
+
+def test_what_nobody_waits_for_goes_with_what_somebody_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = counted_groups(monkeypatch)
+    monkeypatch.setattr(committing, "PATIENCE", timedelta(minutes=1))
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        noted = store.authorities.acknowledge("envoy", 3, at=AT)
+        time.sleep(0.1)  # in which it would have been written by itself
+        store.audit.append(EVENT).result()
+        noted.result()
+        assert store.authorities.acknowledged(since=AT) == {"envoy": 3}
+    assert groups == [2]
+
+
+def test_what_nobody_waits_for_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = counted_groups(monkeypatch)
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        store.authorities.acknowledge("envoy", 3, at=AT).result()
+        monkeypatch.setattr(committing, "PATIENCE", timedelta(minutes=1))
+        store.authorities.acknowledge("ztunnel", 3, at=AT)
+    # Closing it did not wait for the minute to pass.
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        assert store.authorities.acknowledged(since=AT) == {"envoy": 3, "ztunnel": 3}
+    assert groups == [1, 1]
+
+
+def counted_groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pieces of work each commit has from now on."""
+    groups: list[int] = []
+    attempt = committing.Writer._attempt
+
+    def counted(writer: committing.Writer, jobs: list[committing._Job]) -> list[object]:
+        groups.append(len(jobs))
+        return attempt(writer, jobs)
+
+    monkeypatch.setattr(committing.Writer, "_attempt", counted)
+    return groups
+
+
+def test_who_waits_in_whatever_way_hears_the_same(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        failing = store.entries.delete("none", by="a", at=AT)
+        heard: list[BaseException] = []
+        failing.on_failure(heard.append)
+        with ThreadPoolExecutor(4) as threads:
+            raised = [each.exception() for each in [threads.submit(failing.result) for _ in range(4)]]
+        failing.on_failure(heard.append)
+
+        async def wait() -> None:
+            await failing
+
+        with pytest.raises(NotKeptError) as refused:
+            asyncio.run(wait())
+        assert {*map(id, raised), *map(id, heard)} == {id(refused.value)}
+        assert len(heard) == 2
+
+        done = store.audit.append(EVENT)
+        assert done.result() is None
+        done.on_failure(heard.append)
+        assert len(heard) == 2
+
+
+def test_entries_that_the_watcher_has_looked_at_are_not_looked_at_for_a_request(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    pod = frozenset({Selector("k8s", "ns:shop")})
+    with Store.open(url, fresh=timedelta(hours=1)) as here, Store.open(url) as there:
+        assert here.entries.entries_for(pod) == ()
+        made = there.entries.create(Entry.new(SpiffeId.parse("spiffe://td.example/web"), pod, at=AT), by="a", at=AT)
+        entry = made.result()
+        assert here.entries.entries_for(pod) == ()
+        here.entries.revision()
+        assert here.entries.entries_for(pod) == (entry,)
