@@ -7,6 +7,8 @@ PIP    := $(BIN)/python $(firstword $(wildcard tools/pip-*.whl))/pip -qq --disab
 READY  := $(VENV)/.ready
 LOCK   := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q
+# Tests start the command line hundreds of times: compile it once, as it is where people use it.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
