@@ -49,7 +49,7 @@ TBS = 400
 """Octets of what is signed of a leaf, about."""
 TOGETHER = 32
 CHANNELS = 8
-PACED = 300
+PACED = 1_500
 START = 120.0
 
 Ask = Callable[["Workload"], Awaitable[None]]

@@ -37,8 +37,6 @@ _logger = logging.getLogger("meshward.ca")
 _UNIX = "unix:"
 _STILL_HERE_EVERY = timedelta(minutes=1)
 _PR_SET_DUMPABLE = 4
-_YOUNG = 20_000
-"""Objects after which the collector looks at the new ones. A certificate makes some hundred, few of which are in a circle."""
 
 
 def serve(directory: AuthorityDirectory) -> None:
@@ -105,7 +103,6 @@ class _Serving:
         # What was loaded to get here stays: the collector need not go over it again and again while requests are answered.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
         _logger.info("serving %s: bundle %d", office.trust_domain, office.signing.now().bundle.sequence)
         await self._stop.wait()
         _logger.info("draining")
