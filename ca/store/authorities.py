@@ -135,7 +135,7 @@ class KeptAuthorities:
         Raises:
             StoreUnavailableError: nobody can tell.
         """
-        # There is one for each workload of the mesh, and this is asked every second: no more is read than is needed.
+        # There is one for each workload of the mesh, and while a rotation waits this is asked every second: no more is read than is needed.
         statement = select(acknowledgements.c.consumer, acknowledgements.c.sequence)
         with self._database.read() as connection:
             rows = connection.execute(statement.where(acknowledgements.c.seen >= since))
