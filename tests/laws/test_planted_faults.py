@@ -199,7 +199,7 @@ def test_the_law_notices(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_faults_are_planted_in_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     small_nodes(monkeypatch)
 
-    check_agreement_of(1000)
+    check_agreement_of(400)
 
 
 def check_agreement_of(sets: int) -> None:
