@@ -5,6 +5,7 @@ longer than the rows that it waits for.
 """
 
 import asyncio
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator
@@ -13,6 +14,8 @@ from typing import Any, Generic, TypeVar
 __all__ = ["Deliveries", "Pending"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("meshward.ca")
 
 
 class Pending(Generic[T]):
@@ -40,11 +43,15 @@ class Pending(Generic[T]):
         return self._taken()
 
     def on_failure(self, tell: Callable[[BaseException], None]) -> None:
-        """Have `tell` called, in whatever thread, if it fails. For whoever does not wait."""
+        """Have `tell` called, in whatever thread, if it fails. For whoever does not wait. What `tell` raises is logged."""
 
         def told() -> None:
-            if self._error is not None:
+            if self._error is None:
+                return
+            try:
                 tell(self._error)
+            except Exception:  # it may be called in the thread that writes, which others wait for
+                _logger.exception("that something was not written could not be told")
 
         self._tell(told)
 

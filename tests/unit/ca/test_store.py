@@ -173,6 +173,20 @@ def test_who_waits_in_whatever_way_hears_the_same(tmp_path: Path) -> None:
         assert len(heard) == 2
 
 
+def test_who_cannot_be_told_does_not_stop_the_writer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def tell(error: BaseException) -> None:
+        raise RuntimeError("nobody is there") from error
+
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        failing = store.entries.delete("none", by="a", at=AT)
+        failing.on_failure(tell)
+        with pytest.raises(NotKeptError):
+            failing.result()
+        failing.on_failure(tell)
+        store.audit.append(EVENT).result()
+    assert [record.message for record in caplog.records] == ["that something was not written could not be told"] * 2
+
+
 def test_entries_that_the_watcher_has_looked_at_are_not_looked_at_for_a_request(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     pod = frozenset({Selector("k8s", "ns:shop")})
