@@ -64,11 +64,11 @@ def _rows(kind: KeyType) -> list[dict[str, object]]:
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     request, rsa_request = _request(leaf_key), _request(rsa.generate_private_key(65537, 2048))
     leaf = authority.issue(WEB, leaf_key.public_key(), at=at).leaf
-    tbs, signature = leaf.tbs_certificate_bytes, leaf.signature
+    tbs, signature, public_key = leaf.tbs_certificate_bytes, leaf.signature, signer.private_key.public_key()
 
     def floor() -> None:
         sign(signer.private_key, tbs)
-        require_signature(signer.private_key.public_key(), signature, tbs)
+        require_signature(public_key, signature, tbs)
 
     def from_request(pem: bytes) -> None:
         authority.issue(WEB, read_csr(pem).public_key, at=at)
